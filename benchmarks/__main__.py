@@ -63,12 +63,16 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
 
 
 def main() -> int:
-    """Measure all rows, or those that are named; return the exit status."""
+    """Measure all rows, or the rows given with `--only`; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ocicat as it is installed.")
     parser.add_argument("--only", action="append", choices=ROWS, metavar="ROW", help=f"one of {', '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the data, fewer runs: no proof of anything")
-    parser.add_argument("--data", metavar="DIR", help="make the data there, leave it, and use again what is there")
-    parser.add_argument("--numbers", metavar="FILE", help="write what the plots of docs/performance.md need")
+    parser.add_argument(
+        "--data", metavar="DIR", help="make the data in DIR, keep it, and reuse data that is already there"
+    )
+    parser.add_argument(
+        "--numbers", metavar="FILE", help="write the numbers for the plots of docs/performance.md to FILE"
+    )
     given = parser.parse_args()
     report = Report()
     with tempfile.TemporaryDirectory(prefix="ocicat-bench-") as temporary:

@@ -1,4 +1,4 @@
-"""Measures the times of commands in turn (A B A B), so that other load on the machine affects all of them."""
+"""Measures the times of commands in turn (A B A B), so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Spread(NamedTuple):
 
 def in_turn(takes: Mapping[str, Take], runs: int, *, warm_up: int = WARM_UP) -> dict[str, list[float]]:
     """Return the seconds of `runs` runs of each action, taken in turn. The first `warm_up` rounds do not count."""
-    os.sync()  # What the rows before have written would otherwise be written meanwhile, and those who write too would wait for it.
+    os.sync()  # Otherwise data of earlier rows would be written to disk meanwhile, and actions that write would wait for it.
     seconds: dict[str, list[float]] = {label: [] for label in takes}
     for number in range(warm_up + runs):
         for label, take in takes.items():
@@ -46,7 +46,7 @@ def in_turn(takes: Mapping[str, Take], runs: int, *, warm_up: int = WARM_UP) -> 
 
 
 def cold(command: list[str], environment: Mapping[str, str], *, status: int = 0, stdin: str = os.devnull) -> Take:
-    """Return an action that runs a process from start to end. It raises RuntimeError for another exit status than `status`."""
+    """Return an action that runs a process from start to end. It raises RuntimeError if the exit status is not `status`."""
 
     def take() -> float:
         began = time.perf_counter()
@@ -57,7 +57,7 @@ def cold(command: list[str], environment: Mapping[str, str], *, status: int = 0,
 
 
 def processor(command: list[str], environment: Mapping[str, str]) -> Take:
-    """Return an action that runs a process and returns the seconds of processor time that it took, with all that it started."""
+    """Return an action that runs a process and returns the processor time, in seconds, that the process and its children took."""
 
     def take() -> float:
         used = _run(command, environment, 0, os.devnull)
@@ -80,7 +80,7 @@ def _run(command: list[str], environment: Mapping[str, str], status: int, stdin:
 
 
 def driven(command: Sequence[str], environment: Mapping[str, str]) -> list[float]:
-    """Run one of benchmarks/drivers; return the numbers that it prints: the seconds that it measured itself, and others."""
+    """Run one of benchmarks/drivers and return the numbers that it prints, such as the seconds that it measured itself."""
     done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")

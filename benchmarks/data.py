@@ -1,4 +1,4 @@
-"""The data of the benchmarks, made by tests/writers: big layouts, a mix as tools write them, and layouts with blobs."""
+"""The data of the benchmarks, made with tests/writers: big layouts, a mix of layouts as tools write them, and layouts with blobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENTRIES = 100
 """The number of entries in a store of the mix."""
 
 FEW, MANY = 20, 2_000
-"""In how many stores of the mix one shared name, tag and digest occur."""
+"""The number of stores of the mix that share a name, tag and digest."""
 
 
 class Big(NamedTuple):
@@ -33,7 +33,7 @@ class Big(NamedTuple):
 
 
 def big(path: str, entries: int) -> Big:
-    """Make a layout of entries like those of the mix. The last one has its blobs, so that skopeo can show it."""
+    """Make a layout of entries like those of the mix. The last entry has its blobs, so that skopeo can show it."""
     if not os.path.exists(f"{path}/index.json"):
         writers.make_layout(path)
         last = writers.name_entry(writers.make_image(path, "last"), "canonical", *LAST.rsplit(":", 1))
@@ -42,7 +42,7 @@ def big(path: str, entries: int) -> Big:
 
 
 def blobs(path: str, count: int, size: int) -> str:
-    """Make a layout without entries, with so many blobs of `size` random bytes."""
+    """Make a layout without entries, with `count` blobs of `size` random bytes."""
     if not os.path.exists(path):
         made = f"{path}.new"
         shutil.rmtree(made, ignore_errors=True)
@@ -77,7 +77,7 @@ def move_last_tag(layout: Big, number: int) -> None:
 
 
 def shared(stores: int) -> Descriptor:
-    """Return the entry that several stores share."""
+    """Return the entry that `stores` stores share."""
     return writers.name_entry(
         writers.fake_descriptor(f"in-{stores}"), "canonical", f"docker.io/shared/in-{stores}", f"in{stores}"
     )
@@ -98,7 +98,7 @@ def mix(path: str, stores: int) -> str:
 
 
 def mix_names(stores: int) -> Iterator[str]:
-    """Return canonical names in the mix, from its stores in turn."""
+    """Yield canonical names in the mix, from its stores in turn."""
     for number in range(0, ENTRIES, 5):
         for seed in range(stores):
             for other in (1, 2, 3):
@@ -122,7 +122,7 @@ def images(path: str, stores: int, each: int) -> str:
 
 
 def named(path: str, stores: int) -> str:
-    """Make `stores` layouts of a hundred names each, of three images, and with one image that nothing lists."""
+    """Make `stores` layouts, each with a hundred names of three images, and with one image that nothing lists."""
     if os.path.exists(path):
         return path
     for number in range(stores):

@@ -28,7 +28,7 @@ def build_for_all_machines(directory: str) -> str:
 def install(wheel: str, directory: str, *others: str, python: str = sys.executable) -> str:
     """Make a venv of `python` at `directory` with the wheel and `others` installed; return the path of its `bin`.
 
-    The pip of this interpreter installs them: one of the venv's own would take seconds longer.
+    The pip of this interpreter installs them, because installing pip in the venv would take seconds longer.
     """
     _run(python, "-m", "venv", "--without-pip", directory)
     pip = sys.executable, "-m", "pip", "--python", f"{directory}/bin/python", "--disable-pip-version-check", "--quiet"
@@ -37,12 +37,12 @@ def install(wheel: str, directory: str, *others: str, python: str = sys.executab
 
 
 def plain_environment(home: str) -> dict[str, str]:
-    """Return an environment without variables that change what ocicat or the interpreter does."""
+    """Return an environment without variables that change the behaviour of ocicat or the interpreter."""
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": home, "LC_ALL": "C.UTF-8"}
 
 
 def _run(*command: str, **variables: str) -> None:
-    # In another directory, so that the checkout is not on sys.path by accident.
+    # Run in another directory, so that the checkout is not on sys.path by accident.
     directory, environment = os.path.dirname(command[0]), os.environ | variables
     done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -1,11 +1,11 @@
-"""`make count`, the quick tier of `make bench`: how many instructions the program executes, counted by valgrind, so that load does not matter.
+"""`make count`, the quick tier of `make bench`: counts the instructions of the program with valgrind, so that load does not matter.
 
-Each row is a ratio to `python -c "import sqlite3"`, counted in the same run, which no program that asks SQLite from Python can go
-below. instructions.json has the ratios of the last change that was meant to alter them; more than SLACK above one of them ends
-with status 1. `--record` writes them.
+Each row is a ratio to `python -c "import sqlite3"`, counted in the same run. No Python program that uses SQLite can take fewer
+instructions than that. instructions.json has the ratios after the last change that was meant to alter them. If a ratio is more than
+SLACK above its record, the exit status is 1. `--record` writes the file.
 
-The ratios are the same on every machine with the same build of Python and the same SQLite (valgrind hides what a processor can do
-beyond a common set). On any other build, the commit that recorded them last is counted in the same run and compared with instead.
+The ratios are the same on every machine with the same build of Python and the same SQLite (valgrind hides the instructions of a
+processor beyond a common set). On any other build, the last commit that recorded them is counted in the same run and used instead.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from tests import writers
 
 FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.json")
 SLACK = 0.03
-"""How much more than recorded is a regression."""
+"""How much a ratio may exceed its record before it counts as a regression."""
 ENTRIES = 1_000
 NAME = "docker.io/library/app-0-01:1.1"
 BUILD = f"{platform.machine()}, Python {platform.python_version()} ({platform.python_compiler()}), SQLite {sqlite3.sqlite_version}"
 
 _WITH_PACKAGES = ("add", "index", "--annotation")
-"""Commands that need installed packages. The others run in a venv without any, as `import sqlite3` does, so that what is installed
-beside ocicat does not count."""
+"""Commands that need installed packages. The other commands run in a venv without packages, as `import sqlite3` does, so that
+packages beside ocicat do not count."""
 
 
 def main() -> int:
-    """Count all rows and compare them with what is recorded; return the exit status."""
+    """Count all rows and compare them with the recorded ratios; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
-    parser.add_argument("--record", action="store_true", help="write the ratios as those to compare with from now on")
+    parser.add_argument("--record", action="store_true", help="record the ratios, for comparison from now on")
     given = parser.parse_args()
     if given.record:
         with tempfile.TemporaryDirectory(prefix="ocicat-count-") as directory:
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def instructions(report: Report) -> None:
-    """Count all rows, and report whether each is within SLACK of what is recorded."""
+    """Count all rows, and report for each whether it is within SLACK of its record."""
     report.title(f"Instructions, in multiples of python -c 'import sqlite3' ({BUILD})")
     with tempfile.TemporaryDirectory(prefix="ocicat-count-") as directory:
         known = recorded(report, directory)
@@ -66,9 +66,9 @@ def instructions(report: Report) -> None:
 
 
 def recorded(report: Report, directory: str) -> dict[str, float]:
-    """Return the recorded ratios: those of the file, or on another build those of the commit that wrote it, counted now.
+    """Return the ratios in the file, or on another build the ratios of the commit that last wrote it, counted now.
 
-    Raises RuntimeError if they have to be counted and there is no history of git.
+    Raises RuntimeError if they have to be counted and there is no Git history.
     """
     with open(FILE, encoding="utf-8") as file:
         of_builds: dict[str, dict[str, float]] = json.load(file)
@@ -78,7 +78,9 @@ def recorded(report: Report, directory: str) -> dict[str, float]:
     asked = subprocess.run([*git, "log", "-1", "--format=%H", "--", FILE], capture_output=True, text=True, check=False)
     commit = asked.stdout.strip()
     if not commit:
-        raise RuntimeError(f"nothing is recorded for {BUILD}, and there is no history of git to count an older commit")
+        raise RuntimeError(
+            f"nothing is recorded for {BUILD}, and there is no Git history with an older commit to count"
+        )
     report.note(f"nothing is recorded for this build: compared with commit {commit[:7]}, counted now")
     older = f"{directory}/older"
     os.mkdir(older)
@@ -90,7 +92,7 @@ def recorded(report: Report, directory: str) -> dict[str, float]:
 
 
 def measure(source: str, directory: str) -> dict[str, float]:
-    """Return the ratio of each row to `import sqlite3`, for the program in `source`, in a new catalog below `directory`."""
+    """Return the ratio of each row to `import sqlite3`, for the program in `source`, with a new catalog below `directory`."""
     with tempfile.TemporaryDirectory(dir=directory) as home:
         writers.big_layout(f"{home}/layout", ENTRIES)
         with open(f"{home}/names", "w", encoding="utf-8") as file:
@@ -126,7 +128,7 @@ def measure(source: str, directory: str) -> dict[str, float]:
 def counted(home: str, command: list[str], *, warm: str = "c.db") -> int:
     """Return how many instructions a command executes on the catalog c.db in `home`.
 
-    It is run once before that on the catalog `warm`, so that all modules are compiled.
+    The command first runs once on the catalog `warm`, so that all modules are compiled.
     """
     environment = plain_environment(home) | {"PYTHONHASHSEED": "0"}
     valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
@@ -144,7 +146,7 @@ def counted(home: str, command: list[str], *, warm: str = "c.db") -> int:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr.decode('utf-8', 'replace')}")
     told = re.search(r"I\s+refs:\s+([\d,]+)", done.stderr.decode("utf-8", "replace"))
     if told is None:
-        raise RuntimeError("valgrind told no number of instructions")
+        raise RuntimeError("valgrind reported no number of instructions")
     return int(told[1].replace(",", ""))
 
 

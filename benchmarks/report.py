@@ -1,4 +1,4 @@
-"""Prints the results: the times of each row, its ratios, their limits, and whether these hold."""
+"""Prints the results: the times of each row, its ratios, their limits, and whether each limit holds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Report:
         self.holds(what, spread.median, limit, more)
 
     def at_least(self, what: str, ours: Sequence[float], theirs: Sequence[float], limit: float) -> None:
-        """Print how many times faster than others this is. The median over the pairs counts."""
+        """Print how many times faster `ours` is than `theirs`. The median over the pairs counts."""
         spread = Spread.of([b / a for a, b in zip(ours, theirs, strict=True)])
         more = f"of the minima {min(theirs) / min(ours):.2f}, quartiles {spread.low:.2f} - {spread.high:.2f}"
         self.holds(what, spread.median, limit, more, at_least=True)

@@ -1,4 +1,4 @@
-"""What the rows share: the installed program, layouts and catalogs, each made when it is first needed."""
+"""The things that the rows share: the installed program, layouts and catalogs, each made when it is first needed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from benchmarks.report import say
 
 DRIVERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drivers")
 SETTLED = 0.5
-"""Seconds after which a written file has certainly settled (docs/settings.md: 250 ms)."""
+"""The number of seconds after which a written file has certainly settled (docs/settings.md: 250 ms)."""
 
 
 class World:
-    """Everything below `directory`. Existing data is used again, and `quick` makes all of it smaller."""
+    """Everything below `directory`. Existing data is reused. With `quick`, there is less data and fewer runs."""
 
     def __init__(self, directory: str, *, quick: bool) -> None:
         self.directory = directory
@@ -33,7 +33,7 @@ class World:
 
     @cached_property
     def bin(self) -> str:
-        """Return the `bin` of a plain venv with the wheel of this checkout, the driver of a server, and the parsers that it is compared with."""
+        """Return the `bin` of a plain venv with the wheel of this checkout, PostgreSQL's driver, and the packages it is compared with."""
         say("building the wheel and installing it into a plain venv")
         for old in ("dist", "venv"):
             shutil.rmtree(f"{self.directory}/{old}", ignore_errors=True)
@@ -42,7 +42,7 @@ class World:
 
     @property
     def plain(self) -> str:
-        """Return the path of the program in Python, where `ocicat` is the native launcher."""
+        """Return the path of the launcher that is written in Python; `ocicat` may be the native one."""
         return f"{self.bin}/ocicat-plain"
 
     # --- processes ----------------------------------------------------------------------------------------------

@@ -66,14 +66,14 @@ ANSWERS: dict[str, tuple[str, list[object]]] = {
     "Under which names": ("image", [f"{BASE}:1", f"{BASE}:1"]),
     "Which images have this layer": ("image", [APP, EDGE, f"{BASE}:1", f"{BASE}:1"]),
     "Which images are in more": ("image", [f"{BASE}:1"]),
-    "Which names are one image": ("name", [APP]),
+    "Which names mean": ("name", [APP]),
     "Which images carry": ("image", [EDGE]),
     "Which images are the biggest": ("image", []),
     "Which layers take": ("digest", []),  # as many as there is room for
     "How much do two": ("blobs", [15]),
-    "What would be gone": ("blobs", [2]),
+    "Which blobs would": ("blobs", [2]),
     "Which blobs does nothing": ("blobs", [8]),
-    "Of which stores can nobody": ("store", [ONE, "own/torn"]),
+    "For which stores": ("store", [ONE, "own/torn"]),
     "Which artifact holds": ("store", [ONE, TWO]),
     "Which entries have lost": ("store", [ONE, TWO]),
     "Which tags moved": ("image", [EDGE, GONE]),
@@ -83,11 +83,11 @@ ANSWERS: dict[str, tuple[str, list[object]]] = {
     "Which stores has nobody": ("name", ["own/torn", TWO, ONE]),
     "Which images that still": ("image", [APP, EDGE, WIN, f"{BASE}:1", APP, f"{BASE}:1"]),
     "Which images are built": ("image", [APP, EDGE]),
-    "Which images say of no": ("image", [CHART]),
+    "Which images have no": ("image", [CHART]),
     "Which image indexes lack": ("image", [APP]),
     "Which image indexes are sparse": ("platform", ["linux/s390x"]),
     "Which images have foreign": ("is_here", [0]),
-    "What is there about": ("artifact_type", [SBOM]),
+    "Which referrers": ("artifact_type", [SBOM]),
     "Which named images": ("name", [APP, EDGE, CHART, WIN, APP]),
     "Which stores cannot": ("state", ["invalid"]),
     "Which blobs were found": ("image", [APP]),
@@ -203,13 +203,13 @@ def test_each_question_has_an_answer(world: World, question: Question) -> None:
 
 COMMANDS = dict(re.findall(r"^([^\n]+)\n\n```sh\n(ocicat .*)\n```$", TEXT, re.MULTILINE))
 COMMAND_ANSWERS: dict[str, tuple[int, str, set[str]]] = {
-    "What differs": (1, r"^(\w+) ", {"added", "removed", "moved"}),
+    "What are the differences": (1, r"^(\w+) ", {"added", "removed", "moved"}),
     "What did the images": (1, r"^(\w+)\t", {"added"}),
     "Which names has a store lost": (0, r"^removed \S+ (\S+) sha256:", {GONE}),
     "How many other images": (0, r"^(\d+)\tsha256:", {"0", "1"}),
-    "What would be gone": (0, r"^(\S+)\t\d+\tsha256:", {"unnamed", "unreferenced", "lost-manifest"}),
+    "Which files would": (0, r"^(\S+)\t\d+\tsha256:", {"unnamed", "unreferenced", "lost-manifest"}),
     "Which blobs does a new": (0, r"^(\w+)\t\d*\t", {"blob", "entry"}),
-    "Which blobs of stores": (0, r"^\d+\t\S+/(own/\w+)/blobs", {TWO}),
+    "Which blobs that": (0, r"^\d+\t\S+/(own/\w+)/blobs", {TWO}),
 }
 """By the beginning of a question: the status, a pattern that each line has, and all that its group finds."""
 

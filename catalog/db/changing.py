@@ -1,6 +1,6 @@
-"""The statements of `ocicat changes`: the moments of a host, and what each of them changed.
+"""The statements of `ocicat changes`: the moments of a host, and what changed at each moment.
 
-catalog/db/statements.py takes them in under their names.
+catalog/db/statements.py includes them under their names.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ MOMENTS_AFTER: Select[Any] = (
 """The next moments of a host, in order."""
 
 MOMENT: Select[Any] = select(moment.c.at).where(moment.c.id == _moment, moment.c.host_id == _host)
-"""What the clock said at a moment of a host; no row if it was no moment, or is forgotten."""
+"""The time of the clock at a moment of a host; no row if the host has no such moment, or no longer has it."""
 
 FIRST_MOMENTS: Select[Any] = (
     select(moment.c.id, moment.c.forgotten, moment.c.label)
@@ -57,7 +57,7 @@ FIRST_MOMENTS: Select[Any] = (
     .order_by(moment.c.id)
     .limit(literal_column("2"))
 )
-"""The first moment of a host, and the next one: between them retention has dropped what was, if the first is `forgotten`."""
+"""The first two moments of a host. If the first is `forgotten`, retention has dropped what was valid only between them."""
 
 LAST_MOMENT: Select[Any] = (
     select(moment.c.id, moment.c.at)
@@ -70,15 +70,15 @@ LAST_MOMENT: Select[Any] = (
 _there = store_span
 _was_there = and_(_there.c.born < _moment, or_(_there.c.gone.is_(None), _there.c.gone >= _moment))
 _is_there = and_(_there.c.born <= _moment, or_(_there.c.gone.is_(None), _there.c.gone > _moment))
-"""The conditions that a store was there just before a moment, and that it is since."""
+"""The conditions that a store existed just before a moment, and that it exists from the moment on."""
 _STORE_COLUMNS = (_there.c.store_id, _there.c.born, _there.c.name.label("store"), _there.c.path)
 
 
 def _changes_at() -> Select[Any]:
-    """What names answered until just before a moment and no longer, and what they answer since: one row for each.
+    """One row per answer of a name that ended at a moment (`is_new` 0), and one per answer that began at it (`is_new` 1).
 
-    A name answers while its key does and while its store is there under one name (`store_span`). So it begins with whichever
-    begins last, and ends with whichever ends first.
+    A name answers while its key answers and its store exists under one name (`store_span`). So its span begins when the later of
+    the two begins, and ends when the earlier of the two ends.
     """
     there, over = _there, answer_span
     answers = and_(~name.c.shadowed, name.c.tag.is_not(None))
@@ -110,7 +110,7 @@ def _changes_at() -> Select[Any]:
         arm(over, of_span, over.c.content_id, ended, _was_there, is_new=False),
         arm(over, of_span, over.c.content_id, began, _is_there, is_new=True),
         arm(name, of_name, entry.c.content_id, name.c.answers_from == _moment, answers, _is_there, is_new=True),
-        # The store itself is there no more, or is there again.
+        # The store itself no longer exists, or exists again.
         *(
             part
             for edge, is_new in ((there.c.gone, False), (there.c.born, True))
@@ -126,7 +126,7 @@ def _changes_at() -> Select[Any]:
             )
         ),
     ).subquery("changes")  # fmt: skip
-    # By ids, and not by the names of stores, which each host has its own words for: a cursor counts these rows.
+    # By ids, and not by the names of stores, which differ from host to host, because a cursor counts these rows.
     return select(all_).order_by(
         all_.c.store_id, all_.c.born, all_.c.repository.nulls_first(), all_.c.tag, all_.c.is_new
     )
@@ -138,14 +138,13 @@ _now_named = entry.outerjoin(name, name.c.entry_id == entry.c.id)
 _then_named = past_entry.outerjoin(
     past_name, and_(past_name.c.entry_id == past_entry.c.entry_id, past_name.c.gone == past_entry.c.gone)
 )
-"""Entries with their names. An entry that gets other names is kept as a new row, so each row of the past has the names with
-which it ended."""
+"""Entries with their names. If the names of an entry change, its old row is kept in the past, with the names that it had last."""
 
 
 def _unnamed_at() -> Select[Any]:
-    """The entries that have no tag just before a moment and no longer, and those since: one row for each.
+    """One row per entry without a tag that ended at a moment (`is_new` 0), and one per such entry that began at it (`is_new` 1).
 
-    An entry without a tag has a repository, if its name is `repository@digest`, or no name at all.
+    An entry without a tag has either a repository, if its name is `repository@digest`, or no name at all.
     """
     there = _there
 
@@ -175,7 +174,7 @@ def _unnamed_at() -> Select[Any]:
         arm(*past, past_entry.c.gone == _moment, _was_there, is_new=False),
         arm(*past, past_entry.c.born == _moment, _is_there, is_new=True),
         arm(*now, entry.c.born == _moment, _is_there, is_new=True),
-        # The store itself is there no more, or is there again.
+        # The store itself no longer exists, or exists again.
         *(
             part
             for edge, is_new in ((there.c.gone, False), (there.c.born, True))
@@ -194,10 +193,10 @@ UNNAMED_AT = _unnamed_at()
 
 
 def _unnamed_spans() -> Select[Any]:
-    """When a store had entries of a content without a tag: the id of the repository, and two moments.
+    """The spans in which a store had entries for a content without a tag: the id of the repository, the first and the last moment.
 
-    There is one row for each entry that ended after the moment. All that have not ended are one row, from the first of them on;
-    its second moment is null.
+    There is one row per entry that ended after `moment`. The entries that have not ended share one row per repository, which begins
+    with the first of them and has null as its last moment.
     """
 
     def mine(of: FromClause) -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
-"""The statements that compare stores, and images: what the names of a store answer, and what an image is made of.
+"""The statements that compare stores and images: what the names of a store answer, and what an image consists of.
 
-catalog/db/statements.py takes them in under their names.
+catalog/db/statements.py includes them under their names.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ STORE_KEYS: Select[Any] = (
     )
     .where(entry.c.store_id == bindparam("store_id", type_=BigInteger), store.c.state != "missing")
 )
-"""One row per name of each entry of a store, and one for each entry without a name. Nothing for a missing store."""
+"""One row per name of each entry of a store, and one per entry without a name. No rows for a missing store."""
 
 
 def _parts() -> Select[Any]:
-    """What an image is made of: one row per descriptor in it, and one for a manifest that has none, in no order.
+    """What an image consists of, in no order: one row per descriptor in it, and one per manifest without descriptors.
 
-    The children of an index are followed at any depth, wherever they lie: an image is the same in every store.
+    The children of an index are followed to any depth, in whatever store they are, because an image is the same in every store.
     """
     leaf = media_type.alias("leaf")
     tree = select(content.c.id).where(content.c.digest == bindparam("digest")).cte("tree", recursive=True)

@@ -40,7 +40,7 @@ _MANIFEST = (
     ),
 )
 # SQLite can turn a chain of two outer joins into inner joins, and so begin at its far end, but it only does so in a second
-# pass, after it has merged a subquery. The subquery at the end is there for that. Without it, a query by subject or config
+# pass, after it has merged a subquery. The subquery at the end causes that pass. Without it, a query by subject or config
 # is a scan; tests/reports/test_view_steps.py counts the steps.
 _MANIFESTS = f"""FROM manifest
 JOIN content ON content.id = manifest.content_id
@@ -83,9 +83,9 @@ def _counts(how: str, row: str, child: str) -> str:
 def _listed(how: str) -> str:
     """Return an arm of `referrers`: the children of the lists of fallback tags, each child once per subject.
 
-    If several tags point to one list, only one of them counts, because all tags times all children would be too many rows.
-    If several lists have a child, the first one counts, in the order of the index of edges by child, so that the search for
-    an earlier one ends at once.
+    If several tags point to one list, only one tag counts, because all tags times all children would be too many rows.
+    If several lists have a child, the first list counts, in the order of the index of edges by child, so that the search for
+    an earlier list ends immediately.
     """
     twin = "twin.how = 'cut' AND twin.id < referrer.id"
     if how == "fallback":
@@ -109,7 +109,7 @@ AND NOT EXISTS (
 )"""
 
 
-# Foreign layers are not needed; the same rules as in the statement NEEDED (catalog.db.statements).
+# Foreign layers are not needed. These are the same rules as in the statement NEEDED (catalog.db.statements).
 _COMPLETE = f"""CASE WHEN content.kind = {MANIFEST} AND store_blob.reach = {LISTED} THEN
     coalesce(store_blob.is_good, 1 = 1) AND store_blob.size = content.size AND NOT EXISTS (
       SELECT 1 FROM edge JOIN content AS part ON part.id = edge.child_id

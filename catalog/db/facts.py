@@ -1,6 +1,6 @@
-"""The statements about an image as a whole: its size and its age, by the same expressions as the views.
+"""The statements about an image as a whole: its size and its age, with the same expressions as in the views.
 
-catalog/db/statements.py takes them in under their names.
+catalog/db/statements.py includes them under their names.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _ENTRY = (
     " (SELECT manifest.media_type_id FROM manifest WHERE manifest.content_id = CAST(:content_id AS BIGINT))"
     " AS media_type_id) AS entry JOIN content ON content.id = entry.content_id"
 )
-"""The content of an entry, in place of the tables that the expressions of the views are over."""
+"""The content of an entry, as a replacement for the tables that the expressions of the views refer to."""
 
 
 class _OfView(ColumnElement[int]):
@@ -72,7 +72,7 @@ def _of_image(expression: str) -> Select[Any]:
 def _only_child() -> Select[Any]:
     """The only child of an index, unless the child or its descriptor has a media type whose blobs lead to no other blob.
 
-    Everything else that the index leads to is what the child leads to.
+    Apart from the child itself, such an index reaches exactly what the child reaches.
     """
     index: BindParameter[int] = bindparam("content_id", type_=BigInteger)
     other, type_of_child = edge.alias("other"), media_type.alias("type_of_child")
@@ -115,7 +115,7 @@ def _is_whole(of: FromClause) -> ColumnElement[bool]:
 
 
 def _tops_among() -> Select[Any]:
-    """Of some contents: whether the media type of a manifest leads no further, and how the store has them."""
+    """For some contents: whether the media type of the manifest is a leaf, and the content's blob in the store, if any."""
     return (
         select(content.c.id, media_type.c.is_leaf, _here.c.size, _is_whole(content).label("is_whole"), _here.c.looked)
         .select_from(
@@ -128,7 +128,7 @@ def _tops_among() -> Select[Any]:
 
 
 def _parts_among() -> Select[Any]:
-    """The manifests and configs in some indexes and manifests, in no order, and at most one row more than MOST_PARTS."""
+    """The manifests and configs in some indexes and manifests, in no order, with at most one row more than MOST_PARTS."""
     child, own, said = content.alias("child"), platform.alias("own"), platform.alias("said")
     is_config = and_(edge.c.role == _role(CONFIG), config.c.content_id == edge.c.child_id)
     return (
@@ -159,7 +159,7 @@ def _parts_among() -> Select[Any]:
 
 
 def _layers_among() -> Select[Any]:
-    """The layers of some manifests, most of what there is to read: in no order, and at most one row more than MOST_PARTS."""
+    """The layers of some manifests, which are most of the rows to read: in no order, with at most one row more than MOST_PARTS."""
     return (
         select(edge.c.parent_id, edge.c.child_id, _here.c.size)
         .select_from(edge.outerjoin(_here, _is_here(edge.c.child_id)))
@@ -169,7 +169,7 @@ def _layers_among() -> Select[Any]:
 
 
 def _labels_among() -> Select[Any]:
-    """The labels of some configs, in no order, and at most one row more than MOST_PARTS."""
+    """The labels of some configs, in no order, with at most one row more than MOST_PARTS."""
     return (
         select(content_annotation.c.content_id, annotation_key.c.name, content_annotation.c.value)
         .select_from(content_annotation.join(annotation_key, annotation_key.c.id == content_annotation.c.key_id))
@@ -190,7 +190,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "TOTAL_SIZE": _of_image(TOTAL_SIZE),
     "ONLY_CHILD": _only_child(),
     "CREATED": _of_image(CREATED.removeprefix("@")),
-    # A manifest has no manifests below it, and a recursive search takes SQLite twenty times as long, even of one row.
+    # A manifest has no manifests below it, and a recursive search takes SQLite twenty times as long, even for one row.
     "CREATED_OF_MANIFEST": select(func.max(config.c.created))
     .select_from(edge.join(config, config.c.content_id == edge.c.child_id))
     .where(edge.c.parent_id == bindparam("content_id", type_=BigInteger), edge.c.role == CONFIG),

@@ -5,11 +5,11 @@ from __future__ import annotations
 ONE = ""
 """All rows at once, because there are only a few."""
 FEW = "few"
-"""Usually few rows, of which most callers need only the first. But a layout may have one tag a million times, so if there
+"""Usually few rows, and most callers need only the first. But a layout may have one tag a million times, so if there
 are many rows, a cursor is opened, which costs two more round trips."""
 WIDE = "wide"
-"""Any number of rows: through a cursor on the server."""
+"""Any number of rows, fetched through a cursor on the server."""
 ALL = "all"
-"""Like WIDE, for a statement that reads everything: a hash join is faster than a million searches."""
+"""Like WIDE, for a statement that reads everything, because a hash join is faster than a million searches."""
 WHOLE = "whole"
-"""Like ALL, if every row is fetched: otherwise the plan of a cursor is that which has the first tenth of the rows soonest."""
+"""Like ALL, if every row is fetched. Otherwise the plan of a cursor is the one that returns the first tenth of the rows soonest."""

@@ -1,8 +1,8 @@
 """The statements with which the filters of `query` start from their indexes (catalog.lookup.starts).
 
-catalog/db/statements.py takes them in under their names. A filter first asks which words of a dictionary it means (keys of
-annotations, media types, platforms), then for the contents or entries that have these, and then for the entries above. Lists
-of ids are passed as JSON, in one parameter, so that no statement depends on how many there are.
+catalog/db/statements.py includes them under their names. A filter first asks which words of a dictionary it means (keys of
+annotations, media types, platforms), then for the contents or entries that have these words, and then for the entries above. Lists
+of ids are passed as JSON, in one parameter, so that a statement does not depend on the number of ids.
 """
 
 from __future__ import annotations
@@ -67,12 +67,12 @@ def _among(element: Among, compiler: Any, **options: Any) -> str:
     column, ids = (compiler.process(each, **options) for each in (element.column, element.ids))
     if compiler.dialect.name == "sqlite":
         return f"{column} IN (SELECT value FROM json_each({ids}))"
-    # An array is known before the plan runs, so it is the condition of an index; a subquery would be joined with something.
+    # An array is computed before the plan runs, so it is a condition of an index search; a subquery would be joined instead.
     return f"{column} = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({ids} AS JSON))))"
 
 
 class _Within(ColumnElement[bool]):
-    """The condition that a column is one of the ids that a query returns, which PostgreSQL runs first, and not joined."""
+    """The condition that a column is one of the ids that a query returns. PostgreSQL runs that query first and does not join it."""
 
     inherit_cache = False
 
@@ -88,7 +88,7 @@ def _within(element: _Within, compiler: Any, **options: Any) -> str:
 
 
 def _is(role: int) -> ColumnElement[int]:
-    """A role as a literal, without which PostgreSQL cannot tell that a partial index has it."""
+    """Return a role as a literal, because PostgreSQL can use a partial index on a role only if it sees the literal."""
     return literal_column(str(role))
 
 
@@ -99,7 +99,7 @@ _ORDER = (entry.c.store_id, entry.c.sort, entry.c.id)
 
 
 def _values(of: Any, owner: ColumnElement[int], *where: ColumnElement[bool]) -> Select[Any]:
-    """What has an annotation with one of the keys in `ids`, and its value, of which the beginning is in a closed range."""
+    """The owner and value of each annotation that has one of the keys in `ids` and a value whose beginning is in a closed range."""
     beginning = func.substr(of.c.value, literal_column("1"), literal_column(str(INDEXED)))
     return select(owner, of.c.value).where(Among(of.c.key_id), beginning >= _low, beginning <= _high, *where)
 
@@ -119,8 +119,8 @@ _below = edge.join(content, content.c.id == edge.c.child_id).join(_parent, _pare
 def _for_platforms(*, sure: bool) -> Select[Any]:
     """The contents that have an image for one of the platforms in `ids` (catalog.lookup.below, `platforms_of`).
 
-    An index in a store counts by its children, and one that is not there by its descriptor. So with `sure` these are the
-    contents that have such an image in every store, and without, those that have one in some store.
+    The platforms of an index are those of its children if it is in the store, else those in its descriptor. So with `sure` these
+    are the contents that have such an image in every store, and without `sure` the contents that have one in some store.
     """
     by_config = (
         select(edge.c.parent_id.label("id"))
@@ -169,14 +169,14 @@ _of_platform = union_all(
 ).subquery("of_platform")
 
 STATEMENTS: dict[str, Select[Any]] = {
-    # what the words are
+    # the words of the dictionaries
     "KEYS_OF_ANNOTATIONS": select(annotation_key.c.id, annotation_key.c.name),
     "KEY_OF_ANNOTATIONS": select(annotation_key.c.id, annotation_key.c.name).where(
         annotation_key.c.name == bindparam("key")
     ),
     "MEDIA_TYPES": select(media_type.c.id, media_type.c.name),
     "PLATFORMS": select(platform.c.id, platform.c.name),
-    # what has them
+    # the contents and entries that have them
     "LABELLED": _values(content_annotation, content_annotation.c.content_id, content_annotation.c.is_label),
     "ANNOTATED": _values(content_annotation, content_annotation.c.content_id, ~content_annotation.c.is_label),
     "ANNOTATED_BELOW": _values(descriptor_annotation, descriptor_annotation.c.content_id),

@@ -44,7 +44,7 @@ def names() -> str:
 
 
 def write(module: str, text: str) -> int:
-    """Write a generated module (`engine/sqlite/frozen.py`), or with `--check` report if it is stale. Returns the status."""
+    """Write a generated module (such as `engine/sqlite/frozen.py`), or with `--check` report if it is stale. Return the exit status."""
     path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), module)
     if "--check" in sys.argv[1:]:
         with open(path, encoding="utf-8") as file:

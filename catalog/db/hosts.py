@@ -64,7 +64,7 @@ def _of_many_hosts(name: str, statement: Select[Any]) -> Select[Any]:
 
 
 def _place() -> Select[Any]:
-    """Return the statement for the store of this host with a name or path, or the one that `HOST:STORE` names."""
+    """Return the statement for the store of this host with a name or path, or the store that `HOST:STORE` names."""
     text = bindparam("store_name", type_=String)
     elsewhere = (host.c.name == func.split_part(text, ":", 1)) & (
         store.c.name == func.substr(text, func.strpos(text, ":") + 1)
@@ -99,10 +99,10 @@ def render() -> str:
 
 
 def _with_constants(text: str, values: Mapping[str, object]) -> str:
-    """Return the text with its constants as literals, the other parameters as they are.
+    """Return the text with its constants as literals and its other parameters unchanged.
 
-    With `state != $1` the planner would take a prepared statement to find no store at all, because all stores have one state, and would
-    search the entries once for each store.
+    With `state != $1` the planner would assume that a prepared statement finds no store at all, because all stores have one state, and
+    would search the entries once for each store.
     """
 
     def literal(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""The statements of `ocicat inspect`, which all ask about one digest. Each is a search of an index.
+"""The statements of `ocicat inspect`, all about one digest. Each is a search of an index.
 
 catalog/db/statements.py includes them under their names.
 """
@@ -48,7 +48,7 @@ _MOST_COUNTED = "1001"
 
 
 def _about() -> Select[Any]:
-    """What a digest is according to its manifest and config: one row if the digest is known at all."""
+    """What a digest is according to its manifest and config: one row, or no row if the digest is unknown."""
     artifact, about, subject, has, its_config = (
         media_type.alias("artifact"), edge.alias("about"), content.alias("subject"), edge.alias("has"),
         content.alias("its_config"),
@@ -100,7 +100,7 @@ NAMES_OF: Select[Any] = (
     .where(entry.c.content_id == _content, _there)
     .order_by(store.c.priority, store.c.name, entry.c.sort, name.c.source.nulls_first(), name.c.id)
 )
-"""Every name of every entry with this digest, and one row for an entry without a name."""
+"""One row per name of each entry with this digest, and one row per entry without a name."""
 
 HOLDERS_OF: Select[Any] = (
     select(
@@ -141,7 +141,7 @@ _parent = content.alias("parent")
 
 
 def _a_name(of: ColumnElement[int]) -> ColumnElement[str]:
-    """A name of a content, of any entry of any store, or null."""
+    """A name of a content, from any entry in any store, or null."""
     named, its = name.alias("named"), entry.alias("its")
     return (
         select(named.c.name)
@@ -164,13 +164,13 @@ SHARING: Select[Any] = (
     .distinct()
     .limit(literal_column(_MOST_COUNTED))
 )
-"""The manifests that have a layer, up to the limit of the count."""
+"""The manifests in stores that have this blob as a layer, up to the limit of the count."""
 
 _own, _top = manifest.alias("own"), manifest.alias("top")
 
 
 def _related(*, is_base: bool) -> Select[Any]:
-    """The images that a manifest is built on, or that are built on it: one has all layers of the other, and more on top of them."""
+    """The images that a manifest is built on, or those built on it: the derived image has all layers of its base, and more on top."""
     layer = edge.alias("layer")
     if is_base:
         source = (

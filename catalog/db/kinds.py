@@ -1,4 +1,4 @@
-"""The numbers in the database for a kind of content, the role of an edge, and how a blob is reached. Imports nothing."""
+"""The numbers in the database for the kind of a content, the role of an edge, and how a blob is reached. Imports nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work out the time of each moment, although clocks may be wrong or set in between (docs/decisions/0011-the-past.md)."""
+"""Work out the time of each moment, even if clocks were wrong or set in between (docs/decisions/0011-the-past.md)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Label = tuple[int, int, str | None, int | None]
-    """A moment: its id, the time of the clock, the id of the machine's boot, and the time since that; in milliseconds."""
+    """A moment: its id, the time of the clock, the id of the machine's boot, and the time since the boot. Times are in milliseconds."""
 
 BESIDE_MS = 2000
 """If two clocks differ by more than this, one of them was set."""
@@ -16,7 +16,7 @@ _CONSISTENT = 1000
 
 
 def agrees(label: Label, now: int, boot: str | None, ran: int) -> bool | None:
-    """Return whether the clock of a moment agrees with the one that says `now`; None if the machine was rebooted since."""
+    """Return whether the clock at a moment agrees with the present clock (`now`); None if the machine was rebooted in between."""
     _, at, its_boot, its_ran = label
     if boot is None or its_boot != boot or its_ran is None:
         return None
@@ -27,7 +27,7 @@ def mended(labels: Sequence[Label], now: int, boot: str | None, ran: int) -> lis
     """Return a time for each moment, in order and never decreasing, even if the clock was set in between.
 
     The largest set of recorded times that never decrease is trusted; times that agree with the present clock (`now`,
-    `boot`, `ran`) count more. The other moments get times from how long the machine had run, if possible.
+    `boot`, `ran`) count more. The times of the other moments are derived from the machine's uptime, if possible.
     """
     weights = []
     for _, at, its_boot, its_ran in labels:
@@ -62,14 +62,14 @@ def mended(labels: Sequence[Label], now: int, boot: str | None, ran: int) -> lis
 
 
 def _by_running(label: Label, other: Label | None) -> int | None:
-    """Return the time of a moment relative to another one of the same boot; None if that is not possible."""
+    """Return the time of a moment, derived from another moment of the same boot; None if that is not possible."""
     if other is None or label[2] is None or label[2] != other[2] or label[3] is None or other[3] is None:
         return None
     return other[1] + label[3] - other[3]
 
 
 def _following(labels: Sequence[Label], believed: set[int]) -> list[Label | None]:
-    """Return, for each moment, the next one whose time is trusted."""
+    """Return for each moment the next moment whose time is trusted, or None."""
     found: list[Label | None] = [None] * len(labels)
     after: Label | None = None
     for place in range(len(labels) - 1, -1, -1):
@@ -80,9 +80,9 @@ def _following(labels: Sequence[Label], believed: set[int]) -> list[Label | None
 
 
 def _rising(times: Sequence[int], weights: Sequence[int]) -> set[int]:
-    """Return the places of the heaviest subsequence of `times` that never decreases. Times of weight 0 are left out."""
+    """Return the positions of the heaviest subsequence of `times` that never decreases. Times of weight 0 are left out."""
     ranks = {at: rank for rank, at in enumerate(sorted(set(times)), 1)}
-    # A Fenwick tree of the greatest weight up to each rank, and its last place, negated so that the first of equals wins.
+    # A Fenwick tree of the greatest weight up to each rank, and of its last position, negated so that the first of equals wins.
     best: list[tuple[int, int]] = [(0, 1)] * (len(ranks) + 1)
     before = [-1] * len(times)
     heaviest = 0, 1

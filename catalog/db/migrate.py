@@ -11,7 +11,7 @@ def run_migrations(connection: Connection, to: str = "head") -> None:
     """Run all pending migrations up to `to` on the database of `connection`, inside its transaction.
 
     The public views are not part of any migration. They are dropped first and created from catalog/db/views.py afterwards,
-    like the replaceable objects in alembic's cookbook. If `to` is an older schema, there are none afterwards.
+    like the replaceable objects in alembic's cookbook. If `to` is an older schema, there are no views afterwards.
     """
     from alembic import command
     from alembic.config import Config

@@ -1,8 +1,8 @@
 """SQL expressions for the views that walk the edges: down from an entry to everything that it reaches.
 
-Each is a recursive CTE within a correlated subquery, so that a query of a view by its key remains one search: it walks only
-for the rows of the result. `UNION` ends cycles. `CROSS JOIN` only keeps SQLite from reversing a join. An index leads to
-its manifests, at any depth. A manifest leads to its config and layers, which lead no further, even if the same blob is a
+Each is a recursive CTE within a correlated subquery, so that a query of a view by its key remains one search, and the walk happens
+only for the rows of the result. `UNION` ends cycles. `CROSS JOIN` only keeps SQLite from reversing a join. An index leads to
+its manifests, to any depth. A manifest leads to its config and layers, which lead no further, even if the same blob is a
 manifest elsewhere. A manifest does not lead to its subject.
 
 A walk stops at a limit. PostgreSQL evaluates only as much of a recursive CTE as `reached` fetches. SQLite evaluates all of
@@ -19,11 +19,11 @@ WALKS = ("below", "reached")
 
 MOST_MANIFESTS = 1_000
 """The maximum number of manifests below one image that a view visits. No index with more platforms is known. Without a
-limit, many entries above one long chain of indexes would cost their number times its length."""
+limit, many entries above one long chain of indexes would cost the number of entries times the length of the chain."""
 MOST_BLOBS = 10_000
 """The maximum number of blobs of one image whose sizes a view adds up. Artifacts with thousands of files exist."""
 MOST_PARTS = 20_000
-"""How many parts of images one statement returns for a block of entries: some 8 MB."""
+"""The maximum number of parts of images that one statement returns for a block of entries: some 8 MB."""
 
 ATTESTATION = "unknown/unknown"
 """The platform that BuildKit writes for an attestation, which is not an image."""
@@ -45,14 +45,14 @@ def held_somewhere(content_id: str, condition: str = "") -> str:
 
 
 IS_UNDERSTOOD = "store.state IN ('ok', 'empty') AND NOT store.content_pending AND store.doubt IS NULL"
-"""The condition that it is known of every blob of the store whether this store needs it (catalog.ingest.reach)."""
+"""The condition that the catalog knows for every blob of the store whether this store needs it (catalog.ingest.reach)."""
 
 
 def users_of(store_id: str) -> str:
     """Return the statement for the ids and paths of other layouts that find blobs in a store's own directories.
 
-    The id is null for a layout that was removed from the catalog. The same layout at another path, with the same index.json,
-    needs the same blobs and does not count.
+    The id is null for a layout that was removed from the catalog. If the same layout, with the same index.json, is also known by
+    another path, it needs the same blobs and does not count.
     """
     return f"""SELECT sharer.id, sharer.path FROM store AS owner
       JOIN blob_place AS mine ON mine.store_id = owner.id AND mine.is_own
@@ -72,9 +72,9 @@ USER = f"(SELECT min(users.path) FROM ({users_of('store.id')}) AS users)"
 """The path of another layout that finds blobs in the own directories of `store`, or null."""
 IS_USED_ELSEWHERE = f"(store.shares AND {USER} IS NOT NULL)"
 USED_ELSEWHERE = "'finds blobs in its directory, too: ''ocicat plan prune'' judges both together'"
-"""What is wrong then, as text in SQL."""
+"""What is wrong with such a store, as an SQL literal."""
 IS_JUDGED = f"{IS_UNDERSTOOD} AND NOT {IS_USED_ELSEWHERE}"
-"""The condition that it is known of every blob of the store whether anything needs it."""
+"""The condition that the catalog knows for every blob of the store whether anything needs it."""
 
 
 _LEAF = "(SELECT media_type.is_leaf FROM media_type WHERE media_type.id = {0}.media_type_id)"
@@ -96,8 +96,8 @@ TOTAL_SIZE = f"""(
     ) THEN CAST(sum(store_blob.size) AS BIGINT) END FROM store_blob
     WHERE store_blob.store_id = entry.store_id AND store_blob.content_id IN (SELECT reached.id FROM reached)
   )"""
-"""The total size in bytes of the blobs in its store that an entry reaches, each counted once. Null if a manifest among them
-was not read or understood, or for more than MOST_BLOBS."""
+"""The total size in bytes of the blobs that an entry reaches in its store, each counted once. Null if a manifest among them
+was not read or understood, or if there are more than MOST_BLOBS."""
 
 PLATFORMS = f"""(
     WITH RECURSIVE below(id, platform_id) AS (
@@ -117,7 +117,8 @@ PLATFORMS = f"""(
     ) AS said
   )"""
 """The platforms of `content` in the store of an entry, sorted: from the index, else from the config of the manifest. The
-platform that an index gives another index counts only if that is not in the store. Null for more than MOST_MANIFESTS."""
+platform in an index's descriptor of another index counts only if that other index is not in the store. Null if there are more than
+MOST_MANIFESTS."""
 
 CREATED = f"""@(
     WITH RECURSIVE below(id) AS (
@@ -130,5 +131,5 @@ CREATED = f"""@(
     FROM reached CROSS JOIN edge CROSS JOIN config
     WHERE edge.parent_id = reached.id AND edge.role = {CONFIG} AND config.content_id = edge.child_id
   )"""
-"""When `content` was created according to its config; for an index, the newest of its images. Null for more than
-MOST_MANIFESTS."""
+"""When `content` was created according to its config; for an index, the date of the newest of its images. Null if there are more
+than MOST_MANIFESTS."""

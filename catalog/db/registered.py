@@ -1,4 +1,4 @@
-"""Statements for the registered stores: used through SQLAlchemy (catalog.ingest.registry) and frozen (unchanged.py)."""
+"""Statements for the registered stores, used through SQLAlchemy (catalog.ingest.registry) and as frozen text (unchanged.py)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OWN = (
 _STANDING = ("path", "naming", "prefix", "state", "error", "file_identity", "keyed_by", "layout_version")
 """The columns for the fields of a Standing."""
 BY_NAME = or_(store.c.root_id.is_(None), store.c.own_settings, store.c.path == root.c.path).label("by_name")
-"""Whether a user gave the path of the store, so that a link there is followed; false if it was found below a root."""
+"""Whether a user gave the path of the store, so that a link there is followed; false if the store was found below a root."""
 _BOTH = (
     root.c.path.label("root_path"), BY_NAME, store.c.shared_blobs, store.c.blobs_identity, store.c.content_pending,
     store.c.path_bytes, root.c.path_bytes.label("root_path_bytes"), store.c.shared_blobs_bytes,
@@ -57,7 +57,7 @@ NAMINGS = (
     .where(store.c.host_id == bindparam("host"), store.c.keyed_by.is_not(None), _HAS_OWN_RULES)
     .distinct()
 )
-"""What the names of these stores depend on, and what they were derived from."""
+"""The different settings on which the names of these stores depend, and the rules with which the names were derived."""
 _IS_PLAIN = and_(
     or_(store.c.state == "ok", store.c.state == "empty"),
     func.coalesce(store.c.layout_version, "") == LAYOUT_VERSION,
@@ -69,10 +69,11 @@ _IS_PLAIN = and_(
     not_(store.c.content_pending),
     not_(store.c.archive),
 )
-"""Of nearly all stores: the stats of files alone show whether such a store is as it was, if the rules for its names are."""
+"""The condition that a store is plain, as nearly all are: if the rules for its names have not changed, the stats of its files alone
+show whether the store has changed."""
 PLAIN_STANDINGS = _of_host(
     ("path",), (root.c.path.label("root_path"), BY_NAME, store.c.file_identity, store.c.blobs_identity)
 ).where(_IS_PLAIN)
-"""The part of a plain store that the disk is compared with."""
+"""The columns of each plain store that are compared with the disk."""
 STANDINGS = _of_host(_STANDING).where(not_(_IS_PLAIN))
 """The fields of catalog.ingest.store_state.Standing in order, followed by the bytes of its paths, for all other stores of a host."""

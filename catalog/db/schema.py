@@ -4,11 +4,11 @@ Conventions
 - Joins are on integers; each digest is stored once, in `content`. Text is compared bytewise (collation "C" on PostgreSQL),
   so that a prefix is an index range on both engines.
 - Times (`..._ms`, `since`, `until`) are milliseconds since 1970, UTC. Within a store they never decrease, even if the clock
-  does.
+  is set back.
 - An entry's `sort` is a sort key with gaps. Entries that share a key, a tag or a raw annotation have the order of
   `index.json`; others may not (ingest/order.py).
 
-All tables are in one file, so that a reader can see what refers to what.
+All tables are in one file, so that a reader can see which table refers to which.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ APPLICATION_ID = 0x6F636963
 """SQLite's application_id of a catalog: 'ocic'."""
 
 DROPPED_INDEXES = "dropped_indexes"
-"""The key in `meta` that is there while indexes are missing (catalog.engine.sqlite.bulk)."""
+"""The key that `meta` contains while indexes are missing (catalog.engine.sqlite.bulk)."""
 
 metadata = MetaData(
     naming_convention={
@@ -68,7 +68,7 @@ def _flag(name: str, comment: str) -> Column[bool]:
 
 
 def _born() -> Column[int]:
-    """The moment since which a row has its values; 0: since before the first moment."""
+    """The column for the moment since which a row has had its values; 0 means since before the first moment."""
     return Column(
         "born", BigInteger, nullable=False, server_default="0", comment="the moment of the last change of the row"
     )
@@ -114,7 +114,7 @@ root = Table(
     Column("prefix", _text),
     Column("priority", Integer, nullable=False),
     Column("shared_blobs", _text, comment="a blob directory that its layouts share"),
-    Column("shared_blobs_bytes", LargeBinary, comment="that path, raw, if it is not UTF-8"),
+    Column("shared_blobs_bytes", LargeBinary, comment="the raw path if it is not UTF-8"),
     Column("shared_as", _text, comment="the name for this root on all hosts that share its file system"),
     _flag("sparse", "layers of its layouts may be absent"),
     _flag("archives", "layouts in tar archives below it are stores, too"),
@@ -152,7 +152,7 @@ store = Table(
     Column("sha256", _text, comment="SHA-256 of that index.json, in hex"),
     Column("keyed_by", _text, comment="the naming rules and repository with which its keys were derived"),
     Column("shared_blobs", _text, comment="a blob directory besides the layout's own (skopeo's --shared-blob-dir)"),
-    Column("shared_blobs_bytes", LargeBinary, comment="that path, raw, if it is not UTF-8"),
+    Column("shared_blobs_bytes", LargeBinary, comment="the raw path if it is not UTF-8"),
     Column("blobs_identity", _text, comment="inodes and modification times of the blob directories when last listed"),
     Column("content_pending", Boolean, nullable=False, comment="its manifests are not all read yet"),
     Column("elements", Integer, nullable=False, comment="number of elements of `manifests`, including unusable ones"),
@@ -165,14 +165,12 @@ store = Table(
     ),
     Column("shared_as", _text, comment="equal in stores of several hosts that are the same layout"),
     _flag("sparse", "its layers may be absent"),
-    Column(
-        "doubt", _text, comment="the digest or directory because of which it is not known what is unused; null if none"
-    ),
-    Column("doubt_reason", _text, comment="what is wrong with that"),
+    Column("doubt", _text, comment="the digest or directory that hides which blobs are unused; null if there is none"),
+    Column("doubt_reason", _text, comment="what is wrong with `doubt`"),
     _flag("unlisted", "a blob directory could not be listed, so nothing counts as missing"),
     _flag("shares", "another store finds, or once found, blobs in its directories: see blob_place and removed_place"),
     _born(),
-    _flag("archive", "it is a tar archive, as far as it was last read"),
+    _flag("archive", "it was a tar archive when it was last read"),
     UniqueConstraint("name", "host_id"),
     UniqueConstraint("path", "host_id"),
     comment="a layout",
@@ -186,20 +184,20 @@ blob_place = Table(
     metadata,
     Column("store_id", _id, ForeignKey("store.id", ondelete="CASCADE"), primary_key=True),
     Column("place", LargeBinary, primary_key=True, comment="hash of a text of catalog.layout.blob_places"),
-    _flag("is_own", "it is the layout's own directory, not a shared one or one behind a link"),
+    _flag("is_own", "it is the layout's own directory, not a shared directory or one behind a link"),
     Index("ix_blob_place_place", "place"),
-    comment="a directory in which a store finds blobs, or other programs find them for it by following its links",
+    comment="a directory in which a store finds blobs, or other programs find its blobs by following its links",
 )
 
 removed_place = Table(
     "removed_place",
     metadata,
     Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), primary_key=True),
-    Column("path", _text, primary_key=True, comment="of the layout; percent-encoded if it is not UTF-8"),
+    Column("path", _text, primary_key=True, comment="path of the layout; percent-encoded if it is not UTF-8"),
     Column("place", LargeBinary, primary_key=True),
     Column("path_bytes", LargeBinary, comment="the raw path if it is not UTF-8"),
     Index("ix_removed_place_place", "place"),
-    comment="a directory where a layout finds blobs that was removed from the catalog and still exists",
+    comment="a directory in which a layout finds blobs that was removed from the catalog and still exists",
 )
 
 snapshot = Table(
@@ -328,10 +326,10 @@ name = Table(
     Column("shadowed", Boolean, nullable=False, comment="another key of the store answers for this name"),
     Column("since", BigInteger, nullable=False, comment="since when the key has had its present answer"),
     _born(),
-    Column("answers_from", BigInteger, nullable=False, server_default="0", comment="the same as a moment"),
+    Column("answers_from", BigInteger, nullable=False, server_default="0", comment="the moment of `since`"),
     comment="a lookup key of an entry",
 )
-Index("ix_name_entry", name.c.entry_id, name.c.source)  # so that the key with which an entry is shown is the first one
+Index("ix_name_entry", name.c.entry_id, name.c.source)  # so that the first key is the one with which an entry is shown
 Index("ix_name_answers_from", name.c.answers_from)
 _partial("ix_name_name", name.c.name, name.c.shadowed, name.c.store_id, where=name.c.name.is_not(None))
 _partial("ix_name_tag", name.c.tag, name.c.store_id, name.c.source, name.c.sort, where=name.c.tag.is_not(None))
@@ -383,7 +381,7 @@ manifest = Table(
     Column("layers", Integer, nullable=False),
     Column("layers_size", BigInteger, nullable=False, comment="total bytes, according to its descriptors"),
     Column("chain", _text, comment="hash of the digests of its layers, in order"),
-    Column("flaws", _text, comment="its unusable descriptors, so that it is not known what else it points to"),
+    Column("flaws", _text, comment="its unusable descriptors, which hide what else it points to; null if it has none"),
     comment="a manifest or index, read once for the whole catalog; the row never changes",
 )
 _partial("ix_manifest_flaws", manifest.c.content_id, where=manifest.c.flaws.is_not(None))
@@ -473,7 +471,7 @@ store_blob = Table(
     Column("verified_as", _text, comment="the identity of the file hashed then: size, mtime, ctime, inode"),
     Column("is_good", Boolean, comment="whether they matched its digest; null if never hashed"),
     Column("mtime", BigInteger, comment="modification time of its file; null if it is embedded"),
-    _flag("looked", "nothing refers to it as a manifest, and its first bytes are not those of one"),
+    _flag("looked", "nothing refers to it as a manifest, and its first bytes are not those of a manifest"),
     _flag("embedded", "not a file: a descriptor of the store contains the bytes in its field `data`"),
     Column("reach", SmallInteger, comment="see REACHES; null until the manifests of its store have been read"),
     _born(),
@@ -503,7 +501,7 @@ referrer = Table(
         ForeignKey("content.id", ondelete="CASCADE"),
         comment="the manifest or index that is the source; null if an entry is",
     ),
-    comment="a content refers to another as its subject, and how",
+    comment="a reference from a content to its subject, and how it is expressed",
 )
 Index("ix_referrer_subject", referrer.c.subject_id, referrer.c.referrer_id)
 Index("ix_referrer_referrer", referrer.c.referrer_id, referrer.c.subject_id)
@@ -538,9 +536,9 @@ _partial("ix_problem_pinned", problem.c.entry_id, where=problem.c.kind == "name-
 # --- the past ----------------------------------------------------------------------------------------------------
 #
 # When a row of `store`, `entry`, `name` or `store_blob` changes or is deleted, its old values are kept here with the moments
-# between which they were valid: from `born` until before `gone`. The answer at a moment is what the same statements return
+# between which they were valid: from `born` until just before `gone`. For an answer about a moment, the usual statements run
 # over the rows that were valid then (catalog.engine.moments). Ids of live rows are not foreign keys here, because the past
-# outlives them.
+# outlives the live rows.
 
 moment = Table(
     "moment",
@@ -550,8 +548,8 @@ moment = Table(
     Column("at", BigInteger, nullable=False, comment="the time of the host's clock"),
     Column("boot", _text, comment="the boot id of the machine"),
     Column("ran", BigInteger, comment="milliseconds since boot, by a clock that cannot be set"),
-    _flag("stepped", "the clock was ahead at the moment before"),
-    _flag("forgotten", "retention has dropped what was valid only between this moment and the next"),
+    _flag("stepped", "the clock was ahead at the previous moment"),
+    _flag("forgotten", "retention has dropped rows that were valid only between this moment and the next"),
     Column("label", BigInteger, nullable=False, comment="its time: `at`, or an estimate if the clock was wrong"),
     comment="a transaction that changed answers; its id gives the order, its time is only a label",
 )
@@ -707,9 +705,9 @@ for _constraint in [each for table in (entry, past_entry, edge, manifest) for ea
 
 
 def set_conditions_for_postgresql() -> None:
-    """Give the partial indexes the same conditions on PostgreSQL, for a program that renders the tables for it.
+    """Give the partial indexes the same conditions on PostgreSQL, for a program that renders the tables for PostgreSQL.
 
-    An argument `postgresql_where` in the tables would have SQLAlchemy load the dialect with all its drivers, and asyncio, in every process.
+    With an argument `postgresql_where` in the tables, SQLAlchemy would load the dialect with all its drivers, and asyncio, in every process.
     """
     for table in metadata.tables.values():
         for index in table.indexes:

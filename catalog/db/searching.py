@@ -1,8 +1,8 @@
 """The statements with which `find` searches for a part of a repository, tag or title (catalog.lookup.search).
 
-catalog/db/statements.py takes them in under their names. A part has no index, so these read a whole dictionary: that of the
-repositories, or the different tags, of which TAGS_WITH skips from one to the next in the index. The other statements search an
-index.
+catalog/db/statements.py includes them under their names. No index can find a part, so a statement that searches for one reads
+a whole dictionary: all repositories, or all different tags (TAGS_WITH skips from one tag to the next in the index). The other
+statements search an index.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ TITLE = "org.opencontainers.image.title"
 
 
 MOST_COUNTED = 20_000
-"""At how many keys COUNT_TAGS stops."""
+"""The number of keys at which COUNT_TAGS stops."""
 
 
 class _Like(ColumnElement[bool]):
-    """The condition that a text matches the pattern of LIKE in the parameter `part`, whatever the case of ASCII letters."""
+    """The condition that a text matches the LIKE pattern in the parameter `part`, ignoring the case of ASCII letters."""
 
     type = Boolean()
     inherit_cache = False
@@ -62,14 +62,14 @@ class _Like(ColumnElement[bool]):
 
 @compiles(_Like)
 def _like(element: _Like, compiler: Any, **options: Any) -> str:
-    # SQLite's LIKE ignores the case of ASCII letters, and PostgreSQL's ILIKE does in the collation "C".
+    # SQLite's LIKE ignores the case of ASCII letters, and so does PostgreSQL's ILIKE in the collation "C".
     operator = "LIKE" if compiler.dialect.name == "sqlite" else "ILIKE"
     column, pattern = (compiler.process(each, **options) for each in (element.column, element.pattern))
     return f"({column} {operator} {pattern} ESCAPE '\\')"
 
 
 class _Component(ColumnElement[bool]):
-    """The condition that the word in the parameter `part`, as in a pattern of LIKE, is a component of a lower-case name: `/part/`."""
+    """The condition that the parameter `part`, escaped for LIKE, is a component of a lower-case name: `/part/`."""
 
     type = Boolean()
     inherit_cache = False
@@ -85,7 +85,7 @@ def _component(element: _Component, compiler: Any, **options: Any) -> str:
     escape = "ESCAPE '\\'"
     if compiler.dialect.name == "sqlite":
         return f"('/' || {column} || '/' LIKE '%/' || {part} || '/%' {escape})"
-    # The planner knows what is in the column, and so whether a plan can end soon; of an expression it knows nothing.
+    # The planner has statistics on the column, and so knows whether a plan can end early. It has none on an expression.
     patterns = (f"'%%/' || {part} || '/%%'", f"{part} || '/%%'", f"'%%/' || {part}", part)
     return f"({' OR '.join(f'{column} LIKE {pattern} {escape}' for pattern in patterns)})"
 
@@ -102,7 +102,7 @@ _is_title = annotation_key.c.name == TITLE
 
 
 def _titles() -> Select[Any]:
-    """The titles with a part: of an entry, or of the digest of a manifest, a config, or the owner of a descriptor."""
+    """The titles that contain a part, each with the entry, or with the digest of the manifest, config or owner of the descriptor."""
 
     def arm(of: Any, *columns: ColumnElement[Any]) -> Select[Any]:
         return select(of.c.value, *columns).where(_is_title, _Like(of.c.value))
@@ -121,7 +121,7 @@ def _titles() -> Select[Any]:
 
 
 def _tags_with() -> Select[Any]:
-    """The different tags with a part, as far as MOST_TAGS of all tags reach; and the last of these, as (tag, MOST_TAGS)."""
+    """The different tags that contain a part, among the first MOST_TAGS tags, and the last of those tags, as (tag, MOST_TAGS)."""
     first: Select[Any, Any] = select(func.min(name.c.tag).label("tag"), literal_column("1").label("number")).where(
         name.c.tag.is_not(None)
     )
@@ -141,7 +141,7 @@ _slashed = _slash + repository.c.name + _slash
 
 
 def _repositories(*where: ColumnElement[bool]) -> Select[Any]:
-    """The first repositories by name after `low` with a condition: at most `count`, so that a server's plan can end there."""
+    """The first repositories after `low`, by name, that meet a condition: at most `count`, so that a server's plan can end there."""
     return (
         select(repository.c.id, repository.c.name)
         .where(*where, repository.c.name > bindparam("low"))
@@ -151,7 +151,7 @@ def _repositories(*where: ColumnElement[bool]) -> Select[Any]:
 
 
 def _has(column: ColumnElement[str]) -> ColumnElement[bool]:
-    """The condition that a text matches the pattern in `part`, on PostgreSQL in just that case: half the time of _Like."""
+    """The condition that a text matches the pattern in `part`. On PostgreSQL it is case-sensitive, and takes half the time of _Like."""
     return column.like(bindparam("part", type_=String), escape="\\")
 
 
@@ -159,7 +159,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "SEARCHED_STORES": select(store.c.id, store.c.name, store.c.entries)
     .where(store.c.state != "missing")
     .order_by(store.c.priority, store.c.name),
-    # Only the registry of a repository may have capitals, and hardly any has: those are found by an index of their own.
+    # Only the registry of a repository may have capitals, and hardly any has. A separate index finds these repositories.
     "REPOSITORIES_WITH": _repositories(_has(repository.c.name)),
     "REPOSITORIES_WITH_COMPONENT": _repositories(_Component(repository.c.name)),
     "CAPITAL_REPOSITORIES_WITH": _repositories(has_capitals(repository.c.name), _Like(_slashed)),
@@ -195,7 +195,7 @@ STATEMENTS: dict[str, Select[Any]] = {
         .subquery()
     ),
     "TAGS_WITH": _tags_with(),
-    # DISTINCT lets SQLite look at each tag once, without the rows of the table.
+    # DISTINCT makes SQLite examine each tag once, without reading the rows of the table.
     "KEYS_WITH": select(*_KEY)
     .select_from(_keys)
     .where(

@@ -1,4 +1,4 @@
-"""The statements of `ocicat serve`: which stores have a blob, what carries it, and pages of tags and repositories by keyset.
+"""The statements of `ocicat serve`: which stores have a blob, what embeds it, and pages of tags and repositories by keyset.
 
 catalog/db/statements.py includes them under their names.
 """
@@ -30,7 +30,7 @@ _low: BindParameter[str] = bindparam("low", type_=String)
 _count: BindParameter[int] = bindparam("count", type_=Integer)
 _low_store: BindParameter[int] = bindparam("low_store", type_=BigInteger)
 THERE: ColumnElement[bool] = store.c.state != "missing"
-"""The condition that a store can be read; in a catalog of many hosts it also is on this host (catalog.db.hosts)."""
+"""The condition that a store can be read; in a catalog of many hosts, that it is also on this host (catalog.db.hosts)."""
 
 _PLACE = (
     store.c.id, store.c.name.label("store"), store.c.state, store.c.path, store.c.path_bytes,
@@ -89,15 +89,15 @@ CARRIED_BY: Select[Any] = (
     .where(edge.c.child_id == _digest_id, func.coalesce(edge.c.embedded, false()))
     .limit(_count)
 )
-"""Manifests of a store with a descriptor that has a blob in its field `data`, and whether they are embedded themselves.
+"""The manifests of a store with a descriptor that has a blob in its field `data`, and whether each is itself embedded.
 
-`coalesce` keeps PostgreSQL from reading all of the index of embedded blobs, which seems to be small.
+`coalesce` keeps PostgreSQL from reading the whole index of embedded blobs, which looks small to the planner.
 """
 
 CARRIED_IN_LIST: Select[Any] = (
     select(entry.c.id).where(entry.c.content_id == _digest_id, entry.c.store_id == _store_id, entry.c.embedded).limit(1)
 )
-"""Whether an entry of a store has a blob in its field `data`."""
+"""The id of an entry of a store that has a blob in its field `data`; no row if there is none."""
 
 TAGS_AFTER: Select[Any] = (
     select(name.c.tag, name.c.store_id)
@@ -113,7 +113,7 @@ TAGS_AFTER: Select[Any] = (
     .order_by(name.c.tag, name.c.store_id)
     .limit(_count)
 )
-"""The tags of a repository and the stores that have them, behind a tag of a store."""
+"""The tags of a repository and the stores that have them, after a tag of a store."""
 
 _tagged = (
     select(name.c.id)
@@ -123,14 +123,14 @@ _tagged = (
 )
 _repositories = select(repository.c.name).where(repository.c.name > _low).order_by(repository.c.name).limit(_count)
 REPOSITORIES_AFTER: Select[Any] = _repositories.where(_tagged.exists())
-"""The repositories that have a tag now, behind a name."""
+"""The repositories after a name that currently have a tag."""
 REPOSITORIES_OF_STORES: Select[Any] = _repositories.where(_tagged.where(Among(name.c.store_id)).exists())
-"""Those of them that have one in some stores."""
+"""The repositories after a name that currently have a tag in one of some stores."""
 
 STORES_AFTER: Select[Any] = (
     select(store.c.id, store.c.name).where(store.c.name > _low, THERE).order_by(store.c.name).limit(_count)
 )
-"""The stores behind a name."""
+"""The stores after a name."""
 
 STATEMENTS: dict[str, Select[Any]] = {
     "PLACE_OF_STORE": PLACE_OF_STORE,

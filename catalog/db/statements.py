@@ -1,12 +1,12 @@
 """The statements that answer questions (docs/architecture.md).
 
-`make freeze` renders them into the module `frozen` of each engine, which is all that `query` and `resolve` load; a test
-fails if that is out of date. Each is one search of one index: tests/lookup/test_steps.py counts the steps of SQLite's
-virtual machine at two sizes. Statements that find entries return the columns of MATCH, in that order. `bindparam` names the
-parameters. If a sort key may be null, NULLS FIRST is explicit, because it is the default of SQLite but not of PostgreSQL.
+`make freeze` renders them into the module `frozen` of each engine, and `query` and `resolve` load only that module. A test
+fails if the module is out of date. Each statement is one search of one index: tests/lookup/test_steps.py counts the steps of
+SQLite's virtual machine at two sizes. Statements that find entries return the columns of MATCH, in that order. `bindparam` names
+the parameters. If a sort key may be null, NULLS FIRST is explicit, because it is the default of SQLite but not of PostgreSQL.
 
-The file is long because the statements are built from the same parts. Those that only `diff`, `inspect` and `serve` use are in
-comparing.py, inspecting.py and serving.py.
+The file is long because the statements are built from the same parts. The statements that only `diff`, `inspect` and `serve` use
+are in comparing.py, inspecting.py and serving.py.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ _COLUMNS = [column.label(label) for label, column in MATCH.items()]
 
 
 def _display(condition: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
-    """The condition for the one key with which an entry is shown: one that meets `condition`, else containerd's first."""
+    """The condition for the one key with which an entry is shown: a key that meets `condition`, else the first, beginning with containerd's."""
     order = [] if condition is None else [case((condition, 0), else_=1)]
     first = select(_first.c.id).where(_first.c.entry_id == entry.c.id).order_by(*order, _first.c.source, _first.c.id)
     return name.c.id == first.limit(1).correlate(entry).scalar_subquery()
@@ -194,7 +194,7 @@ def _has_tag_key() -> ColumnElement[bool]:
 
 
 def _tag_anywhere() -> Select[Any]:
-    """Every entry whose tag, or one of whose two raw annotations, equals the text: three arms with an index each."""
+    """Every entry whose tag or one of whose two raw annotations equals the text: three arms, each with its own index."""
     raw_only = [_by_entry(has, ~_has_tag_key()) for has in (_has_ref_name, _has_image_name)]
     arms = union_all(_by_key(name.c.tag == _tag), *raw_only).subquery("arms")
     return select(arms).order_by(
@@ -215,10 +215,10 @@ _child = content.alias("child")
 
 
 def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
-    """The entries above a digest: from the parents that refer to it in one of these roles, to the indexes above these.
+    """The entries above a digest: from the parents that refer to it in one of these roles, up through the indexes above the parents.
 
     Only parents in the same store count, because a program that reads the layout sees no others. UNION ends cycles. From a
-    parent, only the role of a manifest in an index leads further up.
+    parent, only edges from an index to a manifest lead further up.
     """
     role = edge.c.role.in_([literal_column(str(one)) for one in roles])
     here = store_blob.c.content_id == edge.c.parent_id
@@ -247,7 +247,7 @@ def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
 def _referrers_of() -> Select[Any]:
     """The referrers of a digest, one row for each way in which they refer to it (catalog.ingest.referrals).
 
-    The children of the list of a full fallback tag count only by their own subjects, so it needs no part here.
+    The children of the list of a full fallback tag count only by their own subjects, so the list needs no arm here.
     """
     subject, by, own_subject = content.alias("subject"), content.alias("by"), edge.alias("own_subject")
     said = (
@@ -297,9 +297,9 @@ def _words(*words: str) -> list[ColumnElement[str]]:
 def _lying(*where: ColumnElement[bool]) -> Select[Any]:
     """The manifests and indexes in stores that no entry reaches. They have no name.
 
-    Instead of the id of an entry they have a negative number, unique per manifest and store.
+    `entry_id` is a negative number, unique per manifest and store.
     """
-    # coalesce hides the index of unlisted blobs, so that the search is by digest, of which there are few.
+    # coalesce hides the index of unlisted blobs, so that the search is by digest, which has few rows.
     said_type = media_type.alias("said_type")
     instead: dict[str, ColumnElement[Any]] = {
         "entry_id": -(content.c.id * 2147483648 + store.c.id),
@@ -350,9 +350,9 @@ SPAN = (
 
 
 def _needed() -> Select[Any]:
-    """The blobs that an image needs, and what is known of each in a store: the manifest, the config, the layers.
+    """The blobs that an image needs (the manifest, the config, the layers), and what is known about each in a store.
 
-    `held` is null if the blob is not in the store. Layers that may be absent from a layout are left out.
+    `held` is the size of the blob in the store, or null if it is not there. Layers that may be absent from a layout are left out.
     """
 
     def arm(role: ColumnElement[int], of: FromClause, expected: ColumnElement[int | None]) -> list[ColumnElement[Any]]:
@@ -392,8 +392,8 @@ def _spans(recorded: ColumnElement[bool], past: ColumnElement[bool], current: Co
     """The spans of names: those that layouts record (or that catalogs before schema 1.2 saw), those that have ended, and
     those that have not.
 
-    A span that ocicat saw lasts while the key answered and the store existed under one name. If one of its moments is
-    forgotten, its time is that of the clock.
+    A span that ocicat saw lasts as long as the key answered and the store existed under one name. If one of its moments is
+    forgotten, the recorded time of the clock is used instead.
     """
 
     def arm(of: FromClause, there: Any, source: FromClause, content_id: ColumnElement[int], *more: Any) -> Select[Any]:
@@ -449,7 +449,7 @@ def _spans_where(condition: Callable[[Any], ColumnElement[bool]]) -> Select[Any]
 
 
 def _next(column: ColumnElement[str], *where: ColumnElement[bool]) -> Select[Any]:
-    """The least value in a range, with which a completion jumps from one value to the next."""
+    """The least value in a range. Completion uses it to jump from one value to the next."""
     return select(column).where(column >= _low, column < _high, *where).order_by(column).limit(literal_column("1"))
 
 
@@ -459,7 +459,7 @@ _entry_in_store = entry.c.store_id == _store
 
 
 def _is_whole(of: FromClause) -> ColumnElement[bool]:
-    """The condition that the blob of a store has the size of the content with its digest, if that is known."""
+    """The condition that a blob of a store has the right size for its digest; true if that size is unknown."""
     return or_(store_blob.c.embedded, of.c.size.is_(None), store_blob.c.size == of.c.size)
 
 
@@ -469,7 +469,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "BY_NAME": _by_key(name.c.name == _name).order_by(*_KEY_ORDER),
     "ANSWERS_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed).order_by(*_KEY_ORDER),
     "BY_TAG": _tag_anywhere(),
-    # Texts that are too long to be indexed are searched for among the entries with such texts.
+    # Texts that are too long for an index are searched for among the entries that have such texts.
     "BY_LONG_RAW": _by_entry(or_(entry.c.ref_name == _tag, entry.c.image_name == _tag), _long).order_by(*_ENTRY_ORDER),
     "BY_DIGEST": _by_entry(content.c.digest == _digest).order_by(*_ENTRY_ORDER),
     "BY_DIGEST_RANGE": _by_entry(content.c.digest >= _low, content.c.digest < _high).order_by(
@@ -485,7 +485,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "BY_ANY_TAG": _by_key(name.c.tag.is_not(None)).order_by(name.c.tag, *_KEY_ORDER),
     # in one store
     "STORE_ENTRIES": _by_entry(_entry_in_store).order_by(entry.c.sort),
-    # The cells of a line, all of them text, for catalog.cli.lines. The caller knows the store.
+    # The cells of a line, all as text, for catalog.cli.lines. The caller knows the store.
     "STORE_LINES": select(
         func.coalesce(name.c.name, ""),
         func.coalesce(name.c.tag, ""),
@@ -501,7 +501,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     )
     .where(_entry_in_store)
     .order_by(entry.c.sort),
-    # What the object of an entry needs, for catalog.cli.objects, besides its store.
+    # The columns of an entry's object, except those of its store, for catalog.cli.objects.
     "STORE_OBJECTS": select(*(MATCH[column].label(column) for column in _OF_OBJECT))
     .select_from(
         entry.join(content, content.c.id == entry.c.content_id)
@@ -513,14 +513,14 @@ STATEMENTS: dict[str, Select[Any]] = {
     )
     .where(_entry_in_store)
     .order_by(entry.c.sort),
-    # `shadowed` has a condition with both values so that the index search includes the store; every store may have the name.
+    # The condition on `shadowed` allows both values, so that the index search includes the store; every store may have the name.
     "STORE_ANSWER_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed, _in_store),
     "STORE_BY_NAME": _by_key(name.c.name == _name, name.c.shadowed.in_([false(), true()]), _in_store).order_by(
         name.c.source, name.c.sort, name.c.id
     ),
     "STORE_BY_IMAGE_NAME": _by_entry(_has_image_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
     "STORE_BY_REF_NAME": _by_entry(_has_ref_name, _entry_in_store, prefer=_prefers_tag).order_by(entry.c.sort),
-    # `+ 0` hides the index on the store, which would visit all its entries.
+    # `+ 0` hides the index on the store, because a search in it would visit all entries of the store.
     "STORE_BY_LONG_REF_NAME": _by_entry(entry.c.ref_name == _tag, _long, entry.c.store_id + 0 == _store).order_by(
         entry.c.sort
     ),
@@ -537,7 +537,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     .select_from(entry_annotation.join(annotation_key, annotation_key.c.id == entry_annotation.c.key_id))
     .where(entry_annotation.c.entry_id == bindparam("entry_id"))
     .order_by(annotation_key.c.name),
-    # the same of many entries
+    # the same for many entries
     "NAMES_OF_ENTRIES": select(name.c.entry_id, name.c.name)
     .where(Among(name.c.entry_id), name.c.name.is_not(None))
     .order_by(name.c.entry_id, name.c.source, name.c.id),
@@ -762,7 +762,7 @@ FETCH: dict[str, str] = {
          "CHANGES_AT", "LABELLED", "ANNOTATED", "ANNOTATED_BELOW", "ANNOTATED_ENTRIES", "NAMED_BY_REF", "NAMED_BY_IMAGE", "NAMED_AT_LENGTH",
          "ABOVE_CONFIGS", "ABOVE_CONTENTS", "SURELY_FOR_PLATFORMS", "PERHAPS_FOR_PLATFORMS", "OF_PLATFORMS", "OF_ARTIFACT_TYPES", "ENTRIES_OF",
          "ENTRIES_IN_ORDER", "CLAIMING_PLATFORMS", "CLAIMING_ARTIFACT_TYPES", "ANSWERING_FROM",
-         "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but a cursor is planned for its parameters: any other plan reads too much
+         "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but only a cursor is planned for its parameters, and a generic plan reads too much
         WIDE,
     ),
     **dict.fromkeys(("KEYS_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_LINES", "STORE_OBJECTS", "STORE_KEYS", "SPANS",
@@ -776,7 +776,7 @@ def render(statement: Select[Any], dialect: Dialect) -> str:
     """Return the statement as one line of text for `dialect`, with named parameters."""
     compiled = statement.compile(dialect=dialect)
     text = " ".join(str(compiled).split())
-    for key, value in sorted(compiled.params.items(), reverse=True):  # param_10 first, because it begins with param_1
+    for key, value in sorted(compiled.params.items(), reverse=True):  # param_10 before param_1, which is its prefix
         if value is not None:  # a constant ('missing', ''), written as a literal so that callers need not bind it
             literal = f"'{value}'" if isinstance(value, str) else str(value)
             text = text.replace(f":{key}", literal)

@@ -1,4 +1,4 @@
-"""The definition of a public view: its columns with their documentation, and its text for either engine."""
+"""The definition of a public view: its columns with their documentation, and its text for each engine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import NamedTuple
 class View(NamedTuple):
     """A public view: its `name`, one sentence, its columns as (name, expression, documentation), and its FROM clause.
 
-    `more` are further arms of a UNION ALL: their expressions and FROM clauses. `keys` are the columns whose conditions are
-    index searches (a text with several words stands for several columns together); tests/reports/test_view_steps.py
-    counts their steps.
+    `more` are further arms of a UNION ALL: their expressions and FROM clauses. A condition on one of the `keys` is an index search.
+    A key of several words is several columns together. tests/reports/test_view_steps.py counts the steps.
     """
 
     name: str
@@ -35,7 +34,7 @@ class View(NamedTuple):
         return "\n".join(lines)
 
     def comments(self) -> list[str]:
-        """Return the statements that document the view in PostgreSQL. SQLite keeps the comments in its text."""
+        """Return the statements that document the view in PostgreSQL. SQLite keeps the comments in the text of the view."""
         quoted = [(f"VIEW {self.name}", self.sentence)]
         quoted += [(f"COLUMN {self.name}.{name}", documentation) for name, _, documentation in self.columns]
         return ["COMMENT ON {} IS '{}'".format(what, text.replace("'", "''")) for what, text in quoted]
@@ -46,22 +45,22 @@ STORE_NAME = (
     f"CASE WHEN store.host_id = {HERE} THEN store.name"
     " ELSE (SELECT name FROM host WHERE id = store.host_id) || ':' || store.name END"
 )
-"""The name of a store: `HOST:STORE` for a store of another host. In a session that ocicat did not open, all hosts are other
-hosts."""
+"""The name of a store: `HOST:STORE` for a store of another host. In a session that ocicat did not open, every host counts as
+another host."""
 _THERE = "store.state <> 'missing'"
 NEWEST = (
     "(twin.state IN ('ok', 'empty')) DESC, CAST(split_part(twin.file_identity, ':', 5) AS BIGINT) DESC NULLS LAST,"
     " twin.changed_at DESC NULLS LAST, twin.id"
 )
 """The order of the copies of a layout, the newest first: by the ctime of the `index.json` that was read. The file server sets that
-time, so it is the same for all hosts and does not depend on their clocks, nor on who looked first. A file that cannot be used says
-nothing about its copy."""
+time, so it is the same for all hosts and does not depend on their clocks, nor on which host read the file first. Copies whose file
+cannot be used come last."""
 ONCE = (
     "(store.shared_as IS NULL OR store.id = (SELECT twin.id FROM store AS twin"
     " WHERE twin.shared_as = store.shared_as AND twin.state <> 'missing'"
     f" ORDER BY (twin.host_id = {HERE}) IS TRUE DESC, {NEWEST} LIMIT 1))"
 )
-"""Of a layout that several hosts see, only one copy counts: that of this host, else the newest."""
+"""The condition that a store is the one copy that counts of a layout that several hosts see: this host's copy, else the newest."""
 
 
 def _counted_once(source: str, engine: str) -> str:
@@ -77,7 +76,7 @@ _NOW_MS = {
 
 
 _AT_MOST = re.compile(r"/\* at most ([0-9]+) \*/")
-"""A mark at the end of a recursive CTE: how many of its rows are needed."""
+"""A mark at the end of a recursive CTE that gives the number of rows that are needed."""
 
 
 def rendered(expression: str, engine: str) -> str:

@@ -1,8 +1,8 @@
-"""The public views, which are the contract for people's SQL. content_views.py has those about manifests and blobs.
+"""The public views, which are the contract for users' SQL. The views about manifests and blobs are in content_views.py.
 
 The documentation of each column is written once, here. It goes into the database with the view (in SQLite, as comments in
-the text that `sqlite_master` keeps), `ocicat sql --schema` prints it, and docs/sql.md is generated from it. A key column is
-used without an expression, so that a query by it remains an index search. Only correlated subqueries aggregate.
+the text that `sqlite_master` keeps), `ocicat sql --schema` prints it, and docs/sql.md is generated from it. Each key is a plain
+column and not an expression, so that a query by a key remains an index search. Only correlated subqueries aggregate.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _REACHED = (
 _JSON_TYPES = """'application/vnd.oci.image.manifest.v1+json', 'application/vnd.oci.image.index.v1+json',
     'application/vnd.oci.image.config.v1+json', 'application/vnd.docker.distribution.manifest.v2+json',
     'application/vnd.docker.distribution.manifest.list.v2+json', 'application/vnd.docker.container.image.v1+json'"""
-# Not NOT EXISTS, because PostgreSQL may turn that into a join that compares each row with each problem of the store.
+# This avoids NOT EXISTS, because PostgreSQL may turn it into a join that compares each row with each problem of the store.
 _NO_PROBLEM = """(
   SELECT other.id FROM problem AS other WHERE other.store_id = store.id
   AND substr(other.subject, 1, 512) = substr(content.digest, 1, 512) AND other.subject = content.digest
@@ -57,7 +57,7 @@ _NO_PROBLEM = """(
 ) IS NULL"""
 _IS_LISTED = f"""NOT store.content_pending AND NOT store.unlisted AND store.state <> 'missing'
 AND {_NO_PROBLEM.format("'bad-blob'")}"""
-# The same here: with NOT EXISTS, PostgreSQL may visit a blob in all stores that have it.
+# This avoids NOT EXISTS too, because PostgreSQL may then visit a blob in all stores that have it.
 _ABSENT = "(SELECT held.size FROM store_blob AS held WHERE held.store_id = {} AND held.content_id = {}) IS NULL"
 _MISSING_ENTRIES = f"""FROM store
 JOIN entry ON entry.store_id = store.id
@@ -88,8 +88,8 @@ _CLAIMED = f"""(
 def _seen(of: str, born: str, gone: str | None, content: str, where: str = "") -> tuple[tuple[str, ...], str]:
     """Return an arm of the view `history` for spans that ocicat saw: a key answered while the store had one name.
 
-    The statements of `ocicat history` (catalog.db.statements) do the same. A time in the future comes from a clock that was
-    wrong, so the current time is shown instead.
+    The statements of `ocicat history` (catalog.db.statements) do the same. If a time is in the future because a clock was wrong,
+    the current time is shown instead.
     """
     is_later, is_first = f"{born} >= store.born", f"(store.gone IS NULL OR {gone} <= store.gone)"
     start, since = (
@@ -224,7 +224,7 @@ LEFT JOIN repository ON repository.id = name_span.repository_id""",
                 "name.answers_from",
                 None,
                 "JOIN entry ON entry.id = name.entry_id\nJOIN content ON content.id = entry.content_id",
-                # Not `name.tag IS NOT NULL`: SQLite would go through the index of tags then, and so through all tables in disorder.
+                # With `name.tag IS NOT NULL`, SQLite would use the index of tags, and so visit the rows of all tables in random order.
                 " AND NOT name.shadowed AND (name.tag || '') IS NOT NULL",
             ),
         ),

@@ -1,4 +1,4 @@
-"""What a user can do who may not read or write a catalog. Loaded only for a message about an error."""
+"""Error messages for users who may not read or write a catalog, with what they can do about it. Loaded only for such a message."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from catalog.names.escape import shown
 
 
 def system_refused(path: str) -> CatalogUnavailable:
-    """Return the error for a user who may not read the system's catalog, at `path`. Otherwise they would create another one."""
+    """Return the error for a user who may not read the system's catalog at `path`. Without the error they would create another one."""
     return CatalogUnavailable(
         f"the catalog of this system is in {os.path.dirname(path)}, which you may not read: {how_to_read(path)}; "
         "or name a catalog of your own with --db or OCICAT_DB"
@@ -23,7 +23,7 @@ def not_written(path: str) -> CatalogUnavailable:
     """Return the error for the catalog at `path`, a file that this user may not write."""
     if os.statvfs(path).f_flag & os.ST_RDONLY:
         return CatalogUnavailable(
-            f"cannot write {shown(path)}: it is on a read-only file system, so it can only be asked"
+            f"cannot write {shown(path)}: it is on a read-only file system, so it can only be read"
         )
     owner = _user(os.stat(path).st_uid)
     may = "may read, but not write" if os.access(path, os.R_OK) else "may not write"
@@ -51,7 +51,10 @@ def how_to_read(path: str) -> str:
 
 
 def _blocking(path: str) -> tuple[os.stat_result, int] | None:
-    """Return the first directory on the way to `path` that cannot be searched, or else the file, and the bits that it takes."""
+    """Return the stat of the first directory above `path` that cannot be searched, or else of the file if it cannot be read.
+
+    The second value is the permission bit that is needed. Return None if nothing blocks this user.
+    """
     directory = "/"
     for part in [part for part in path.split("/") if part]:
         if not os.access(directory, os.X_OK):

@@ -1,4 +1,4 @@
-"""Since which boot and for how long the machine has run, so that two times can be compared even if the clock was set between them."""
+"""The id of the current boot and the time since then. With them, two times can be compared even if the clock was set in between."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def boot_id() -> str | None:
 
 
 def ran_ms() -> int:
-    """Return for how many milliseconds the machine has run, including while suspended. Nobody can set that clock."""
+    """Return the milliseconds since the machine booted, including those while it was suspended. Nobody can set this clock."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         """A catalog opened for a few searches, with a time limit for all of them together."""
 
         def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
-            """Return the first row of the statement `name`, or None; raise CatalogUnavailable, also when the time is over."""
+            """Return the first row of the statement `name`, or None. Raises CatalogUnavailable, also if the time is over."""
 
         def close(self) -> None:
             """Close the connection."""
@@ -35,7 +35,7 @@ class PatientReader:
         self._deadline = time.monotonic() + _MOST_SECONDS
 
     def row(self, name: Name, parameters: Mapping[str, object]) -> tuple[Any, ...] | None:
-        """As BriefReader says."""
+        """See BriefReader."""
         if time.monotonic() > self._deadline:
             raise NotInTime("completion takes too long: type the rest")
         return self._reader.row(name, parameters)

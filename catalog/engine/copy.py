@@ -1,11 +1,11 @@
-"""Copying a catalog from its file to a server, completely and with its past.
+"""Copies a catalog, with its past, from a file to a server.
 
 The copy is one transaction on the server, which keeps other writers out, and one snapshot of the file. So it happens completely or
-not at all, and can be tried again. Each table is streamed into a temporary table, and one statement moves the rows into their
-own table. This way the server does the work that grows with the catalog, and this process holds only a few rows. Rows get new ids.
-The ids of rows that belong to this host are shifted by what the table's sequence gave. Digests and the words of the dictionaries
-belong to all hosts: those that exist keep their ids, others are shifted too. What is known about a digest that another
-host has read is not copied, because it is the same.
+not at all, and can be tried again. Each table is streamed into a temporary table, and one statement moves the rows into the real
+table. So the server does the work that grows with the catalog, and this process holds only a few rows. Rows get new ids.
+The ids of rows that belong to this host are shifted by an offset that the table's sequence provides. Digests and the words of the
+dictionaries belong to all hosts: those that exist on the server keep their ids there, others are shifted too. Facts about a digest
+that another host has read are not copied, because they are the same.
 """
 
 from __future__ import annotations
@@ -74,19 +74,19 @@ _DESCRIBED = {
     edge.name: "parent_id",
     referrer.name: "content_id",
 }
-"""The tables that describe the content of a digest, with the column of the digest. A referrer without one comes from an entry."""
+"""The tables that describe the content of a digest, with the column of the digest. A referrer without a digest comes from an entry."""
 
 _PAST = (past_store, past_entry, past_name, past_blob, answer_span, store_span)
 _TABLES = [moment, *(each for each in metadata.sorted_tables if each not in (meta, host, turn, moment, *_PAST)), *_PAST]
 _OF = {"born": moment, "gone": moment, "answers_from": moment, "store_id": store, "entry_id": entry, "name_id": name}
-"""The tables that columns without a foreign key refer to. The rows they refer to may be gone."""
+"""The tables that columns without a foreign key refer to. The rows they refer to may no longer exist."""
 _FETCHED = 1000
 
 Draw = Callable[[str, int, int], None]
 
 
 def copy(source: Writer, target: Writer, draw: Draw, seconds: float | None = None) -> int:
-    """Copy everything in the file `source` into the catalog `target` as this host's; return the number of rows.
+    """Copy everything in the file `source` into the catalog `target` as rows of this host; return the number of rows.
 
     `draw` is called with a word, the number of rows done and the total; each row counts once when it is read and once when it is
     written. The server cancels a statement after `seconds`. Raises UsageError if this host already has stores in `target`.
@@ -165,7 +165,7 @@ class _Copy:
             self._shift(table)
 
     def _shift(self, table: Table) -> None:
-        """Reserve ids for a table from its sequence, and set what is added to the old ones."""
+        """Reserve ids for a table from its sequence, and set the offset that is added to the old ids."""
         sequence = f"pg_get_serial_sequence('{table.name}', 'id')"
         last = self._source.execute(f"SELECT coalesce(max(id), 0) FROM {table.name}").fetchone()[0]
         found = self._execute(SQL(f"SELECT setval({sequence}, nextval({sequence}) + {{}})").format(Literal(last)))
@@ -209,7 +209,7 @@ class _Copy:
         self._execute(SQL("ANALYZE {}").format(_known(table)))
 
     def _insert(self, table: Table, host_id: int) -> None:
-        """Insert the rows of a table that belongs to this host, or describes the content of digests, with their new ids."""
+        """Insert, with new ids, the rows of a table that belongs to this host or describes the content of digests."""
         values: list[Composable] = []
         joins: list[Composable] = []
         numbers = itertools.count()

@@ -1,8 +1,8 @@
-"""What ingest needs below SQLAlchemy, behind one interface: the driver's cursors, new ids, and other differences of the engines.
+"""One interface to the layer below SQLAlchemy, for ingest: the driver's cursors, new ids, and other differences between the engines.
 
-Bulk rows are written through the driver. Handwritten statements have `?` for their parameters; those that SQLAlchemy compiled
-have the driver's own placeholders. Each SQLAlchemy engine carries its Driver as the execution option OPTION, so code that is given
-a connection never asks which database it leads to.
+Bulk rows are written through the driver. Handwritten statements have `?` for their parameters; statements that SQLAlchemy compiled
+have the driver's own placeholders. Each SQLAlchemy engine carries its Driver as the execution option OPTION, so code that has
+a connection need not know which database it leads to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Cursor(Protocol):
         """The number of rows that the last statement changed."""
 
     def execute(self, statement: str, parameters: Sequence[Any] = (), /) -> Self:
-        """Run a statement and return this cursor, which then has its rows."""
+        """Run a statement and return this cursor, from which its rows can be fetched."""
 
     def executemany(self, statement: str, parameters: Iterable[Sequence[Any]], /) -> object:
         """Run a statement once for each set of parameters."""
@@ -38,9 +38,9 @@ class Cursor(Protocol):
 
 
 class Driver(Protocol):
-    """What the engines do differently.
+    """The differences between the engines.
 
-    `is_shared` is whether several hosts write the catalog at once. `flags` are False and True as rows hold them.
+    `is_shared` is true if several hosts may write the catalog at once. `flags` are the values that rows hold for False and True.
     """
 
     is_shared: bool
@@ -62,7 +62,7 @@ class Driver(Protocol):
         """Return the dialect that compiles statements for the cursor."""
 
     def insert(self, table: Table) -> Any:
-        """Return an INSERT of SQLAlchemy that supports ON CONFLICT DO NOTHING."""
+        """Return a SQLAlchemy INSERT that supports ON CONFLICT DO NOTHING."""
 
 
 def driver_of(connection: Connection) -> Driver:
@@ -76,10 +76,10 @@ def cursor_of(connection: Connection) -> Cursor:
 
 
 def keep_edges(connection: Connection, *, still: bool) -> None:
-    """Lock what contents point to until the end of the transaction: with `still`, so that no other host changes it; else to change it.
+    """Lock the edges between contents until the transaction ends: with `still` so that no other host changes them, else to change them.
 
-    Without this, a host could find nothing more to read in a store just before another host writes that one of its blobs is a
-    child of something, and it would never read that blob. On SQLite only one transaction writes at a time.
+    Without this lock, a host could find nothing more to read in a store just before another host writes that one of the store's blobs
+    is a child of some content, and the first host would never read that blob. On SQLite only one transaction writes at a time.
     """
     driver = driver_of(connection)
     driver.keep_edges(driver.cursor(connection), still=still)

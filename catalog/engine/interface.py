@@ -1,4 +1,4 @@
-"""What each engine offers: a Reader for questions, a Writer for changes, a Gate for statements of users.
+"""The interface of each engine: a Reader for questions, a Writer for changes, a Gate for statements of users.
 
 Other packages use these types and no engine; `open.py` chooses the engine. Modules that every answer loads import this one only for
 the type checker, because Protocols cost a fifth of an answer. The checks that both engines share are in `version.py`.
@@ -24,9 +24,9 @@ Written = TypeVar("Written")
 class Reader(Protocol):
     """A catalog opened for reading. Every method may raise CatalogUnavailable or a subclass.
 
-    `dialect` is `sqlite` or `postgresql`; it selects text that is written for each. An unfinished iteration over rows holds a state of
-    the catalog: a file's WAL grows meanwhile, and a server reclaims no space. `past` is None for a reader of the present.
-    `known` caches what the current question has found out (catalog.lookup.below).
+    `dialect` is `sqlite` or `postgresql`; it selects between texts that exist for both. An unfinished iteration over rows holds a state
+    of the catalog: meanwhile a file's WAL grows, and a server reclaims no space. `past` is None for a reader of the present.
+    `known` caches results of the current question (catalog.lookup.below).
     """
 
     dialect: str
@@ -38,7 +38,7 @@ class Reader(Protocol):
         """Close the connection."""
 
     def hold_state(self) -> None:
-        """Answer all questions from one state of the catalog, whatever is committed meanwhile, until `release_state`."""
+        """Answer all questions from one state of the catalog until `release_state`, even if others commit meanwhile."""
 
     def release_state(self) -> None:
         """End what `hold_state` began."""
@@ -59,22 +59,22 @@ class Reader(Protocol):
         """Yield the rows of a statement given as text, with `:name` for parameters."""
 
     def host_of(self, store_id: int) -> str | None:
-        """Return the name of the host that a store belongs to; None if it is this host."""
+        """Return the name of the host that a store belongs to, or None if it is this host."""
 
     def copies(self) -> frozenset[int]:
-        """Return the ids of stores that are copies: another host sees the same layout, and is the one to ask about it."""
+        """Return the ids of stores that are copies: another host sees the same layout, and its store answers for it."""
 
     def listen(self) -> None:
-        """Start noticing commits of other processes."""
+        """Start watching for commits of other processes."""
 
     def wait_for_change(self, seconds: float) -> None:
         """Wait, for at most `seconds`, until somebody commits after `listen` or the last call. Raises like `check_current`."""
 
     def limit(self, seconds: float) -> None:
-        """Make a server end each statement of this connection after `seconds`, even if this process hangs or dies."""
+        """Make the server, if there is one, end each statement of this connection after `seconds`, even if this process hangs or dies."""
 
     def cancel(self) -> None:
-        """End the statement that runs on this connection, if one does. This may be called from another thread; it raises nothing."""
+        """End the statement that is running on this connection, if any. Raises nothing. May be called from another thread."""
 
     def size_bytes(self) -> int:
         """Return the size of the catalog on disk, in bytes."""
@@ -83,14 +83,14 @@ class Reader(Protocol):
         """Return the statements that create the public views, with their documentation, sorted by name."""
 
     def damage(self) -> list[str]:
-        """Check the whole database and return a line for each problem."""
+        """Check the whole database and return one line per problem."""
 
 
 class Kept(Protocol):
     """A catalog that stays open between questions, and answers each as freshly as if it had been opened for it.
 
-    `path` is its path or URL. `file` is the path of the file whose permissions say who may read it; None if a server knows that.
-    `variables` is how the names of environment variables begin that say where it is, or an empty string.
+    `path` is its path or URL. `file` is the path of the file whose permissions determine who may read it; None if a server does that.
+    `variables` is the prefix of the environment variables that affect which catalog it is, or an empty string.
     """
 
     path: str
@@ -101,16 +101,16 @@ class Kept(Protocol):
         """Return the reader for one question, whose `close` closes nothing. Raises CatalogUnavailable, as opening would."""
 
     def rows(self, statement: str, parameters: tuple[str, ...]) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement that compares the version of the catalog itself (catalog.cli.lean); none for a server.
+        """Return the rows of a statement that checks the version of the catalog itself (catalog.cli.lean); an empty list for a server.
 
-        It opens the catalog as `lend` does. Raises CatalogUnavailable.
+        Opens the catalog as `lend` does. Raises CatalogUnavailable.
         """
 
     def identity(self) -> tuple[int, int]:
-        """Return the device and inode of the file that is open; zeros if none is, and for a URL."""
+        """Return the device and inode of the open file; zeros if no file is open, and for a URL."""
 
     def settle(self) -> None:
-        """End everything that the question has begun, so that the next one does not see an old state."""
+        """End everything that the question has begun, so that the next question does not see an old state."""
 
     def look(self) -> None:
         """Close the catalog if its file was deleted or replaced, so that its disk space is freed."""
@@ -131,28 +131,28 @@ class Writer(Protocol):
     def transaction(self, *, alone: bool = False, unchecked: bool = False) -> AbstractContextManager[Connection]:
         """Return a transaction under the writer's lock: committed at the end of the block, rolled back if the block raises.
 
-        `alone` keeps out the writers of other hosts too. `unchecked` skips the checks of foreign keys, and what they delete, for work
-        that has made sure itself that each row refers to one that is there.
+        `alone` also keeps out the writers of other hosts. `unchecked` skips the checks and cascading deletes of foreign keys, for work
+        that itself makes sure that each row refers to an existing row.
         """
 
     def write(self, work: Callable[[Connection], Written], *, alone: bool = False, unchecked: bool = False) -> Written:
         """Call `work` with a `transaction` and return its result.
 
-        After a conflict with a writer of another host, `work` is called again, so it must not keep anything of a failed call.
+        After a conflict with a writer of another host, `work` is called again, so it must not keep any state of a failed call.
         """
 
     @property
     def is_bulk(self) -> bool:
-        """Whether indexes are missing because of `begin_bulk`. Within a transaction this does not change."""
+        """Whether `begin_bulk` has dropped indexes that are still missing. This does not change within a transaction."""
 
     def begin_bulk(self) -> None:
-        """Do without the indexes that only questions use, if the catalog is nearly empty, until `end_bulk`; do nothing on a server."""
+        """Drop the indexes that only questions use until `end_bulk`, if the catalog is nearly empty; do nothing on a server."""
 
     def end_bulk(self) -> None:
-        """Make the indexes that are missing, whoever dropped them."""
+        """Create the indexes that are missing, also those that another process dropped."""
 
     def snapshot(self) -> AbstractContextManager[Connection]:
-        """Return a read-only transaction. It needs no lock, and sees one state of the catalog whoever writes meanwhile."""
+        """Return a read-only transaction. It needs no lock, and sees one state of the catalog even if others write meanwhile."""
 
     def data_version(self) -> int:
         """Return a number that changes with every commit."""
@@ -168,7 +168,7 @@ class Writer(Protocol):
 
 
 class Gate(Protocol):
-    """Runs one statement of a user. It is called in a process of its own, which can be killed."""
+    """Runs one statement of a user. It is called in a separate process, which can be killed."""
 
     def __call__(self, asked: Question, sink: Sink) -> None:
         """Send the columns and rows to `sink`. Raises Stopped, RefusedSQL, MemoryError, and CatalogUnavailable or a subclass."""

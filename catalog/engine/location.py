@@ -23,10 +23,10 @@ def catalog_path(given: str | None) -> str:
     """Return the absolute path of the catalog: `given` (`--db`), else OCICAT_DB, else the first default that applies.
 
     The defaults are `$STATE_DIRECTORY` (set by systemd), `$XDG_DATA_HOME/ocicat`, `~/.local/share/ocicat` if there is a catalog,
-    `/var/lib/ocicat` if there is one, and else `~/.local/share/ocicat` for a new one. A symbolic link is
-    followed, so that the locks beside the catalog are the same whichever name is used.
-    A URL (`postgresql+psycopg://…`) is returned as it is. Raises CatalogUnavailable for any other URL and for anything that
-    looks like one; the message does not repeat it. Raises it also if the default is `/var/lib/ocicat`, which may not be read.
+    `/var/lib/ocicat` if there is a catalog, and else `~/.local/share/ocicat` for a new catalog. A symbolic link is followed, so that
+    all names of a catalog lead to the same locks beside it. The URL of a catalog on PostgreSQL is returned with the scheme
+    `postgresql+psycopg`. Raises CatalogUnavailable for any other URL and for anything that looks like one; the message does not
+    repeat it. Also raises it if the default is `/var/lib/ocicat` and this user may not read that.
     """
     path = _place(given)
     if not os.path.islink(path):
@@ -65,7 +65,7 @@ def _place(given: str | None) -> str:
 def _has_system_catalog() -> bool:
     """Return whether there is a catalog of the system. Raises CatalogUnavailable if this user may not read it.
 
-    It is no reason to make a private one that nobody keeps up to date.
+    Creating a private catalog instead would not help the user, because nothing would keep it up to date.
     """
     try:
         os.stat(_SYSTEM)
@@ -82,7 +82,7 @@ def _has_system_catalog() -> bool:
 
 
 def default_configuration() -> str | None:
-    """Return the configuration that is read without `--config`: the user's own, or that of the system; None without one."""
+    """Return the configuration file to read without `--config`: the user's own, or else the system's; None if neither can be read."""
     own = os.environ.get("XDG_CONFIG_HOME", "")
     own = own if own.startswith("/") else os.path.join(os.path.expanduser("~"), ".config")
     for path in (os.path.join(own, "ocicat", "ocicat.toml"), _SYSTEM_CONFIGURATION):
@@ -92,7 +92,7 @@ def default_configuration() -> str | None:
 
 
 def _looks_like_url(text: str) -> bool:
-    """Return whether a text that is not a URL may be meant as one, or as another description of a server with its password.
+    """Return whether a text that is not a URL may be meant as one, or as another description of a server, possibly with a password.
 
     A path in an existing directory is a path, unless it begins like a URL.
     """
@@ -120,23 +120,26 @@ def _is_scheme(text: str) -> bool:
 
 
 def sqlite_uri(path: str, mode: str) -> str:
-    """Return a URI for sqlite3 with `mode` (`ro`, `rw`, `rwc`). Quoted by hand, because importing urllib costs a third of an answer."""
+    """Return a URI for sqlite3 with `mode` (`ro`, `rw`, `rwc`).
+
+    It is quoted by hand, because importing urllib takes a third of the time of an answer.
+    """
     return f"file://{path.replace('%', '%25').replace('?', '%3f').replace('#', '%23')}?mode={mode}"
 
 
 def reading_uri(path: str) -> str:
     """Return a URI with which a user who may only read the catalog's file can read it.
 
-    SQLite needs a `-shm` beside a database in WAL mode, and makes one if there is none. It cannot do so in a directory that this
-    user may not write: a read-only mount, a copy, the catalog of another user. If no writer is there either (no `-wal`, or an
-    empty one), the file itself is complete, and SQLite reads it as one that does not change.
+    SQLite needs a `-shm` beside a database in WAL mode, and creates a missing one. It cannot do so in a directory that this
+    user may not write: a read-only mount, a copy, the catalog of another user. If there is no writer either (no `-wal`, or an
+    empty one), the file itself is complete, and SQLite opens it as a file that does not change (`immutable`).
     """
     uri = sqlite_uri(path, "ro")
     return f"{uri}&immutable=1" if is_still(path) else uri
 
 
 def is_still(path: str) -> bool:
-    """Return whether the catalog at a path has no writer and this user could not open it as one that may have."""
+    """Return whether the catalog at a path has no writer and this user cannot create the `-shm` that a writer would share."""
     try:
         if os.stat(f"{path}-wal").st_size:
             return False

@@ -4,11 +4,11 @@ A process that writes holds `<catalog>.writer-lock` through commit, checkpoint a
 `<catalog>.daemon-lock`, and publishes its state in the file `<catalog>.daemon`.
 
 A user who may only read the catalog must not be able to block its writers, and flock works with a read-only descriptor. So only
-users who may write the catalog can open a lock file. The daemon's state has to be readable; it is a new file for each daemon,
-locked before anybody else can open it, and checking the lock takes none.
+users who may write the catalog can open a lock file. The daemon's state file has to be readable. Each daemon creates a new one and
+locks it before anybody else can open it, and checking its lock takes no lock.
 
-All of them are record locks that belong to an open file (F_OFD_SETLK). An exclusive one needs a writable descriptor. The kernel
-drops them with their holder, so a killed process leaves none behind.
+All of these are record locks that belong to an open file (F_OFD_SETLK). An exclusive lock needs a writable descriptor. The kernel
+releases the locks of a process that ends, so a killed process leaves none behind.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 LOCK_SECONDS = 30.0
-"""How long a writer waits for another one before it gives up with status 4."""
+"""How long a writer waits for another writer before it gives up with exit status 4."""
 WRITER = ".writer-lock"
 DAEMON = ".daemon"
 """The file with the state of the daemon."""
@@ -42,11 +42,11 @@ _OLD_SECONDS = 5.0
 _POLL_SECONDS = 0.01
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _ENDS = (WRITER, DAEMON, DAEMON_LOCK, OLD_WRITER)
-_FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid; its size is a multiple of that of a long
+_FLOCK = "hhqqi0q"  # struct flock: type, whence, start, length, pid; padded to a multiple of the size of a long
 
 
 class FileLock:
-    """An exclusive lock on a file, which is created if needed. Not reentrant, and one holder per process.
+    """An exclusive lock on a file, which is created if needed. It is not reentrant, and excludes other locks of the same process too.
 
     Only users who may write the catalog beside it can open the file. `busy` is the message if somebody else holds the lock.
     """
@@ -90,7 +90,7 @@ class FileLock:
             descriptor, found = open_beside(self.path, os.O_RDWR | os.O_CREAT, catalog)
         except OSError as error:
             _explain(self.path, error)
-        with contextlib.suppress(OSError):  # It belongs to another writer, who has set its mode.
+        with contextlib.suppress(OSError):  # The file belongs to another writer, who has set its mode.
             _let_writers_open(descriptor, found, catalog)
         return descriptor
 
@@ -103,7 +103,7 @@ class StateFile:
         self._descriptor: int | None = None
 
     def open(self) -> None:
-        """Replace the file by a new, empty one; raise CatalogUnavailable if that fails."""
+        """Replace the file with a new, empty one; raise CatalogUnavailable if that fails."""
         new = f"{self.path}.{os.urandom(8).hex()}"
         try:
             descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -130,7 +130,7 @@ class StateFile:
                 raise
 
     def share_as(self, path: str) -> None:
-        """Give the file the read permissions of the file at `path`, if this process may do that, as SQLite does with its files."""
+        """Give the file the read permissions of the file at `path`, as SQLite does with its files. Ignored if this process may not."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 found = os.stat(path)
@@ -148,7 +148,7 @@ class StateFile:
 
 
 def is_held(path: str) -> bool:
-    """Return whether somebody who may write the file at `path` holds its lock. Takes no lock, and never waits."""
+    """Return whether a process that may write the file at `path` holds its lock. Takes no lock, and never waits."""
     try:
         descriptor, _ = open_beside(path, os.O_RDONLY, _catalog_of(path))
     except (OSError, CatalogUnavailable):
@@ -160,7 +160,10 @@ def is_held(path: str) -> bool:
 
 
 def read_held(path: str, limit: int) -> bytes | None:
-    """Return the first `limit` bytes of the file at `path` if somebody who may write it holds its lock, else None."""
+    """Return the first `limit` bytes of the file at `path` if a process that may write it holds its lock, else None.
+
+    The bytes are empty if the file cannot be read.
+    """
     try:
         descriptor, _ = open_beside(path, os.O_RDONLY, _catalog_of(path))
     except (OSError, CatalogUnavailable):
@@ -174,9 +177,9 @@ def read_held(path: str, limit: int) -> bytes | None:
 
 
 def retire_old_lock(catalog: str) -> None:
-    """Remove the lock of ocicat 0.1 beside `catalog`, which everybody who may read it could take.
+    """Remove the lock of ocicat 0.1 beside `catalog`, which everybody who may read the file could take.
 
-    A writer of that version is waited for, but no longer than for a lock of SQLite, because the holder may be a mere reader.
+    Waits for a writer of that version, but no longer than for a lock of SQLite, because a process that only reads may hold the lock.
     """
     path = catalog + OLD_WRITER
     if not os.path.lexists(path):
@@ -207,7 +210,7 @@ def _try(descriptor: int) -> bool:
 
 
 def _is_locked(descriptor: int) -> bool:
-    """Return whether an exclusive lock is held, which takes a writable descriptor."""
+    """Return whether a process holds an exclusive lock. To take one, it needs a writable descriptor."""
     asked = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
     return bool(struct.unpack_from("h", fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK)
 

@@ -1,8 +1,8 @@
 """The catalog at an earlier time: which moment a time means, and the rows that were valid then (docs/decisions/0011-the-past.md).
 
-A lookup of the past runs the same statements as one of the present. Each gets common table expressions in front that have the names
-of the live tables and contain their rows as of a moment, including rows that have changed or gone since. So the past
-is answered by the same rules, and there is no second set of them.
+A lookup of the past runs the same statements as a lookup of the present. Each statement is prefixed with common table expressions that
+have the names of the live tables and contain their rows as of a moment, including rows that have changed or gone since. So one set of
+rules answers for the present and the past.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _PRESENT = 1 << 62
 
 
 class Past:
-    """A time that is asked about, `at` in milliseconds since 1970. `numbers` has the moment of each host by the host's id.
+    """The time `at` of a question, in milliseconds since 1970, UTC. `numbers` maps the id of each host to the host's moment at that time.
 
-    `numbers` is None if the time is before the first moment. Then only spans of names are known.
+    `numbers` is None if the time is before the first moment. For such a time only spans of names are known.
     """
 
     __slots__ = ("at", "numbers", "present")
@@ -56,7 +56,7 @@ class Past:
 
 
 def past_of(reader: Reader, at: int) -> Past:
-    """Return what the time `at` (milliseconds since 1970, UTC) means in the catalog. Raises CatalogUnavailable, UsageError."""
+    """Return the moment of each host at the time `at` (milliseconds since 1970, UTC). Raises CatalogUnavailable and UsageError."""
     now = time.time_ns() // 1_000_000
     hosts = [row[0] for row in list(reader.select("SELECT id FROM host", {}))]
     if at >= now:
@@ -93,16 +93,17 @@ def of_past(statement: str, asked: frozenset[str] = frozenset()) -> str:
 
 @functools.cache
 def of_shared_past(statement: str) -> str:
-    """Return `statement`, for PostgreSQL, as a question about the past: it reads the rows of each host in `%(hosts)s` as they were at that
-    host's moment in `%(numbers)s`.
-    """
+    """Return `statement` of PostgreSQL over the rows of the past: those of each host in `%(hosts)s` as of its moment in `%(numbers)s`."""
     # In a WITH RECURSIVE, PostgreSQL would take the live table for the expression of the same name.
     inner = f"SELECT * FROM ({statement}) AS asked" if statement.startswith("WITH ") else statement
     return f"WITH {_SHARED} {inner}"
 
 
 def _wanted(statement: str, asked: frozenset[str]) -> tuple[str, str]:
-    """Return expressions for the entries that can matter to a statement, and their list; two empty texts if all entries can."""
+    """Return expressions that select the entries that can matter to a statement, and the list of their ids for IN.
+
+    Both texts are empty if every entry can matter. The first is also empty if the list needs no expression.
+    """
     if "digest" in asked:
         return _ABOVE + _WANTED.format(_entries("content_id IN (SELECT id FROM above)")), _LIST
     if {"low", "high"} <= asked:
@@ -181,7 +182,7 @@ _COLUMNS = {
     "name": "id, entry_id, store_id, repository_id, tag, name, source, sort, shadowed, since",
     "store_blob": "store_id, content_id, size, embedded, reach",
 }
-"""The columns that are kept of each table. The id of a row is called `..._id` in the tables of the past."""
+"""The columns of each table of which the past is kept. The tables of the past call the id of a row `..._id`."""
 _NULL = "CAST(NULL AS BIGINT)"
 _NEVER = f", {_NULL} AS indexed_at, (1 = 0) AS content_pending"
 
@@ -189,9 +190,9 @@ _NEVER = f", {_NULL} AS indexed_at, (1 = 0) AS content_pending"
 def _as_of(
     table: str, live: str, number: str, *, how: str = "", join: str = "", more: tuple[str, str] = ("", "")
 ) -> str:
-    """Return the common table expression with the name of `table`; `live` is the name of the table itself in it.
+    """Return the common table expression that replaces `table`; in it, `live` is the name of the live table.
 
-    `more` are conditions on the rows of the live table and on those of the past.
+    `more` are additional conditions on the rows of the live table and on the rows of the past.
     """
     columns = [f"p.{column.strip()}" for column in _COLUMNS[table].split(",")]
     was = [f"p.{table}_id" if column == "p.id" else column for column in columns]
@@ -244,7 +245,7 @@ _SHARED = ", ".join(
 def mended_labels(reader: Reader, host: int, now: int) -> dict[int, int] | None:
     """Return the corrected time of each moment of a host by its id, if the clock was set since the last one; else None.
 
-    If None, `moment.label` is right: times before the last moment were corrected when that was written.
+    If None, `moment.label` is right: earlier times were corrected when the last moment was written.
     """
     last = next(
         reader.select(
@@ -280,7 +281,7 @@ def _check_is_kept(reader: Reader, host: int, number: int, at: int) -> None:
 
 
 def last_moment(reader: Reader, host: int, at: int, now: int) -> int | None:
-    """Return the last moment of a host that was not after `at`; None if there was none yet."""
+    """Return the number of a host's last moment that was not after `at`, or None if there was none yet."""
     labels = mended_labels(reader, host, now)
     if labels is None:
         row = next(

@@ -1,7 +1,7 @@
-"""Which files beside a catalog may be opened, since others may be able to write its directory.
+"""Checks the files beside a catalog before they are opened, because other users may be able to write its directory.
 
-Whoever can write the directory can put anything in the place of a lock, a WAL or the daemon's state: a FIFO that blocks whoever
-opens it, a link, a device, or a file that SQLite would take for its journal. Such a file is refused with a message that
+A user who can write the directory can replace a lock, a WAL or the daemon's state with anything: a FIFO that blocks the process
+that opens it, a link, a device, or a file that SQLite would take for its journal. Such a file is refused with a message that
 names it. It is never opened, followed or written. Every answer loads this module, so it imports only `os` and `stat`.
 """
 
@@ -19,10 +19,10 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def why_strange(found: os.stat_result, catalog: os.stat_result | None) -> str | None:
-    """Return why a file beside `catalog` must not be touched, as the end of a sentence; None if it is one of ocicat's own.
+    """Return why a file beside `catalog` must not be touched, as the end of a sentence; None if it may be used.
 
-    Those are regular files that belong to the owner of the catalog, to this user or to root, or to the catalog's group if that
-    may write the catalog. `catalog` is None if the catalog is on a server.
+    A file may be used if it is a regular file and belongs to the owner of the catalog, to this user or to root, or to the catalog's
+    group if that group may write the catalog. `catalog` is None if the catalog is on a server.
     """
     if not stat.S_ISREG(found.st_mode):
         return "is not a regular file"
@@ -34,7 +34,7 @@ def why_strange(found: os.stat_result, catalog: os.stat_result | None) -> str | 
 
 
 def strange(path: str, why: str) -> CatalogUnavailable:
-    """Return the error for a file at `path` that must not be touched."""
+    """Return the error for a file at `path` that must not be touched; `why` is what `why_strange` returned."""
     return CatalogUnavailable(
         f"{shown(path)} {why}, so it is not used: remove it, and let nobody else write the directory of the catalog"
     )

@@ -1,7 +1,7 @@
 """Opens catalogs: a path means a file and SQLite, a URL means a server and PostgreSQL.
 
-No other module asks which of the two it is (tests/test_imports.py). Every answer loads this module, so each engine is only
-imported when it is opened.
+No other module distinguishes the two (tests/test_imports.py). Every answer loads this module, so an engine is imported only
+when it is opened.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class _Lender:
 
 
 lender = _Lender()
-"""A process that answers for others sets `reader`: it returns the reader of the one catalog that is kept open there."""
+"""A process that answers questions for others sets `reader` to a function that returns the reader of the one catalog it keeps open."""
 
 
 class Declined(BaseException):
-    """A process that answers for others leaves a question to the program itself, which whoever asked then runs. Not an error."""
+    """A process that answers questions for others declines this one, so the asking process runs the program itself. Not an error."""
 
 
 def is_url(where: str) -> bool:
@@ -65,7 +65,7 @@ def _check_installed() -> None:
 
 
 def open_briefly(where: str) -> BriefReader:
-    """Open the catalog at a path or URL for a few searches with a short time limit; raise CatalogUnavailable."""
+    """Open the catalog at a path or URL for a few searches with a short time limit. Raises CatalogUnavailable."""
     if is_url(where) or lender.reader is not None:
         from catalog.engine.brief import PatientReader
 
@@ -76,7 +76,7 @@ def open_briefly(where: str) -> BriefReader:
 
 
 def open_commits(where: str) -> Commits | None:
-    """Return what notices commits to the catalog at a path; None for a URL, because asking a server takes as long as a question."""
+    """Return an object that detects commits to the catalog at a path; None for a URL, because a server is as slow to ask as a question."""
     if is_url(where):
         return None
     from catalog.engine.sqlite.commits import Commits
@@ -103,7 +103,7 @@ def open_writer(where: str, *, timeout: float | None = None, create: bool = True
 
 
 def keep_open(where: str) -> Kept:
-    """Return the catalog at a path or URL, to be kept open between questions. It is opened by the first one."""
+    """Return the catalog at a path or URL, to be kept open between questions. The first question opens it."""
     if is_url(where):
         _check_installed()
         from catalog.engine.postgres.kept import KeptPostgres
@@ -149,7 +149,7 @@ def displayed(where: str) -> str:
 
 
 def identity(where: str) -> tuple[int, int]:
-    """Return what distinguishes the catalog's file from another at the same path; a constant for URLs. Raises OSError."""
+    """Return the device and inode of the catalog's file, which differ if it was replaced; zeros for a URL. Raises OSError."""
     if is_url(where):
         return 0, 0
     found = os.stat(where)
@@ -159,7 +159,7 @@ def identity(where: str) -> tuple[int, int]:
 def check_identity(where: str, before: tuple[int, int] | None) -> None:
     """Raise CatalogUnavailable unless the catalog's file is still `before`, which `identity` returned when it was opened.
 
-    What is written to a file that was deleted or replaced would be lost. If nobody can tell, nothing is raised.
+    Anything written to a file that was deleted or replaced would be lost. If this cannot be determined, nothing is raised.
     """
     found = None
     try:
@@ -175,7 +175,7 @@ def check_identity(where: str, before: tuple[int, int] | None) -> None:
 
 
 def beside(where: str) -> str:
-    """Return the path beside which the files of the catalog's daemon are: the catalog's own, or one derived from its URL."""
+    """Return the path beside which the catalog's daemon keeps its files: the catalog's own path, or one derived from its URL."""
     if not is_url(where):
         return where
     import hashlib
@@ -185,5 +185,5 @@ def beside(where: str) -> str:
     state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0] or os.environ.get("XDG_STATE_HOME", "")
     if not state.startswith("/"):
         state = os.path.join(os.path.expanduser("~"), ".local", "state")
-    # Only the server and the database count: another login does not make another catalog, and a hash would leak a password.
+    # Only the server and the database count: the catalog is the same for every login, and a hash would leak a password.
     return os.path.join(state, "ocicat", f"postgresql-{hashlib.sha256(place(where).encode()).hexdigest()[:16]}")

@@ -1,7 +1,7 @@
-"""The messages between a process that has an SQL statement and the one that runs it, and their encoding on a pipe.
+"""The messages between a process that has an SQL statement and the process that runs it, and their encoding on a pipe.
 
-Both belong to the same ocicat and trust each other. A message is its length and a value encoded with `marshal`, which supports
-exactly what a row can hold. An answer consists of frames, each a tuple of the fields of `Frame`.
+Both processes belong to the same ocicat and trust each other. A message is a length and a value encoded with `marshal`, which
+supports every type that a row can hold. An answer consists of frames, each a tuple of the fields of `Frame`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROW_BYTES = 16 << 20
 """How long one row of an answer may be."""
 
 FRAME_BYTES = 64 << 10
-"""Rows are sent when they have this many bytes."""
+"""Collected rows are sent when they reach this many bytes."""
 
 HEADER = 8
 
@@ -32,9 +32,9 @@ HEADER = 8
 class Question(NamedTuple):
     """One statement for the catalog at `path`.
 
-    It may run for `seconds`, not counting the time in which it waits for the reader of its rows. The answer ends before the row
-    that would exceed `page_rows`, `page_bytes` or `page_cells`; 0 means no limit. `is_ours` marks a statement of ocicat itself,
-    which may read every table.
+    It may run for `seconds`, not counting time during which it waits for the reader of its rows. The answer ends before the row
+    that would exceed `page_rows`, `page_bytes` or `page_cells`; 0 means no limit. `is_ours` marks a statement that ocicat itself
+    wrote, which may read every table.
     """
 
     path: str
@@ -49,10 +49,10 @@ class Question(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A piece of an answer: the columns (once), rows, each marshalled by itself, and in the last frame how it ended.
+    """A piece of an answer: the columns (only once), rows (each marshalled separately), and in the last frame how the answer ended.
 
-    `is_last` ends the answer. `is_cut` means that the page was full before the last row. `is_spent` means that the process will
-    not run another statement. `trouble` is one of the kinds below and its words.
+    `is_last` marks the last frame. `is_cut` means that the page was full before the last row. `is_spent` means that the process will
+    not run another statement. `trouble` is one of the kinds below with its words, or None.
     """
 
     columns: list[str] | None
@@ -76,7 +76,7 @@ MEMORY = "memory"
 LONG = "long"
 """A row is longer than ROW_BYTES."""
 ENDED = "ended"
-"""The process of the statement was ended; the words say how."""
+"""The process that ran the statement was ended; the words say how."""
 ERROR = "error"
 """An error of catalog.errors; the words are its type and message, separated by a space."""
 DEFECT = "defect"
@@ -84,7 +84,7 @@ DEFECT = "defect"
 
 
 class Stopped(Exception):
-    """A statement did not finish: `kind` is one of the constants above, with its `words`."""
+    """A statement did not finish: `kind` is one of the constants above, and `words` are its words."""
 
     def __init__(self, kind: str, words: str = "") -> None:
         super().__init__(kind, words)
@@ -106,7 +106,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def read_all(descriptor: int, count: int) -> bytes | None:
-    """Return exactly `count` bytes; None if the other side closes the pipe first."""
+    """Return exactly `count` bytes, or None if the other side closes the pipe first."""
     pieces = []
     while count:
         piece = os.read(descriptor, min(count, 1 << 20))

@@ -1,4 +1,4 @@
-"""Rows that all hosts of a shared catalog insert, and that therefore have to be committed at once."""
+"""Rows that any host of a shared catalog may insert, and that must therefore be committed immediately."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 class CommitFirst(Exception):
-    """A transaction needs rows that another host may insert too. If it inserted them, that host would wait for its end.
+    """A transaction needs rows that another host may insert too. If it inserted them itself, that host would wait until it ends.
 
-    `Writer.write` undoes the transaction, calls each of `inserts` in a transaction of its own, and makes the transaction again.
+    `Writer.write` rolls the transaction back, calls each of `inserts` in a separate transaction, and runs the transaction again.
     """
 
     def __init__(self, inserts: Sequence[Callable[[Connection], None]]) -> None:

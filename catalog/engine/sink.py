@@ -1,4 +1,4 @@
-"""The rows of a statement on their way out of the process that runs it: counted, limited and sent in frames. Also its time limit and its memory limit."""
+"""Sends the rows of a statement out of the process that runs it, in frames, and limits their size and the statement's time and memory."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from catalog.engine.question import FRAME_BYTES, ROW_BYTES, Frame, Question, Sto
 
 _LOOK_SECONDS = 0.1
 _MORE_BYTES = 64 << 20
-"""How much memory a process may use beside that of the statement."""
+"""How much memory a process may use in addition to the statement's."""
 
 
 class TimeLimit:
-    """How long a statement may still run. The time in which its rows wait for their reader does not count."""
+    """The time limit of a statement. Time during which its rows wait for their reader does not count."""
 
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._paused: float | None = None
 
     def left(self) -> float:
-        """Return the seconds that are left; negative if the time is over."""
+        """Return the number of seconds left; negative if the time is over."""
         return self._deadline - (time.monotonic() if self._paused is None else self._paused)
 
     def is_over(self) -> bool:
@@ -32,7 +32,7 @@ class TimeLimit:
         return self.left() <= 0
 
     def pause(self) -> None:
-        """Stop the clock, because the statement waits for somebody else."""
+        """Stop the clock while the statement waits for the reader of its rows."""
         self._paused = time.monotonic()
 
     def go_on(self) -> None:
@@ -43,11 +43,11 @@ class TimeLimit:
 
 
 class Sink:
-    """Takes the columns and rows of one answer and passes frames to `write`. `end` or `fail` sends the last one."""
+    """Takes the columns and rows of one answer and passes frames to `write`. `end` or `fail` sends the last frame."""
 
     def __init__(self, asked: Question, write: Callable[[Frame], None]) -> None:
         self.clock = TimeLimit(asked.seconds)
-        """Runs from `begin` on."""
+        """`begin` starts it anew."""
         self._asked = asked
         self._write = write
         self._columns: list[str] | None = None

@@ -1,4 +1,4 @@
-"""Whether this ocicat can use the schema of a catalog. No other module compares versions. Part of every answer's start."""
+"""Checks whether this ocicat can use the schema of a catalog. No other module compares versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Version = tuple[int, int]
 
 
 def version_of(text: object, where: str) -> Version:
-    """Return the version that the table `meta` of the catalog at `where` gives; raise CatalogUnavailable if `text` is not a version."""
+    """Return the version in `text`, from the table `meta` of the catalog at `where`. Raises CatalogUnavailable if it is not a version."""
     major, _, minor = str(text).partition(".")
     if not (major.isdecimal() and minor.isdecimal()):
         raise CatalogUnavailable(f"{where} is a database but not an ocicat catalog: give another path with --db")
@@ -17,7 +17,7 @@ def version_of(text: object, where: str) -> Version:
 
 
 def check_readable(text: object, known: Version, where: str) -> None:
-    """Raise CatalogVersion if the schema of the catalog at `where` is older than `known`, or of another major."""
+    """Raise CatalogVersion if the schema of the catalog at `where` is older than `known`, or has another major version."""
     version = version_of(text, where)
     if version[0] != known[0]:
         what = "upgrade ocicat" if version[0] > known[0] else "run 'ocicat db upgrade'"
@@ -27,7 +27,7 @@ def check_readable(text: object, known: Version, where: str) -> None:
 
 
 def is_older(text: object, known: Version, where: str) -> bool:
-    """Return whether the catalog at `where` must be upgraded before it is written; raise CatalogVersion if its major is newer."""
+    """Return whether the catalog at `where` must be upgraded before it is written. Raises CatalogVersion if its major version is newer."""
     version = version_of(text, where)
     if version[0] > known[0]:
         raise CatalogVersion(f"{where} has schema {text} and this ocicat knows {known[0]}: upgrade ocicat")

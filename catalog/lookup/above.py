@@ -1,8 +1,8 @@
 """Find the entries above many manifests at once.
 
 An index may list any number of manifests, and any number of entries may point to it, so finding the entries for each
-manifest separately would cost the product of the two. Here each index is visited once on the way up and once on the way
-down.
+manifest separately would cost the product of the two numbers. Here each index is visited once on the way up and once on the
+way down.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _order(row: Row) -> tuple[int, str, int]:
 
 
 class Above:
-    """The indexes in the stores that are above the manifests `targets` (ids of contents), and the entries above these."""
+    """The indexes in the stores that are above the manifests `targets` (ids of contents), and the entries above these indexes."""
 
     def __init__(self, reader: Reader, targets: Iterable[int]) -> None:
         self._reader = reader
@@ -47,7 +47,7 @@ class Above:
                     self.entries[row[ENTRY_ID]] = row
 
     def first(self, passes: Callable[[Match], bool]) -> dict[int, list[Row]]:
-        """Return, for each target, the first entry above it in each store that passes, in the order in which stores answer."""
+        """Return for each target, per store, the first entry above it that passes, in the order in which stores answer."""
         found: dict[int, list[Row]] = {}
         done: tuple[set[Node], set[Node]] = set(), set()
         for row in sorted(self.entries.values(), key=_order):
@@ -57,7 +57,7 @@ class Above:
         return found
 
     def in_turn(self, targets: Iterable[int]) -> dict[int, list[Row]]:
-        """Return, for each target, the entries above it that are not above an earlier target, in the order of answers."""
+        """Return for each target the entries above it that are not above an earlier target, in the order of answers."""
         at: dict[Node, list[Row]] = {}
         for row in self.entries.values():
             at.setdefault((row[STORE_ID], row[CONTENT_ID]), []).append(row)
@@ -76,7 +76,7 @@ class Above:
         return found
 
     def newly_below(self, row: Row, done: tuple[set[Node], set[Node]]) -> Iterator[int]:
-        """Yield the targets below an entry that are not in `done`, the sets of nodes already yielded and entered."""
+        """Yield the targets below an entry that are not in `done`, which holds the sets of nodes already yielded and entered."""
         yielded, entered = done
         store_id = row[STORE_ID]
         todo = [row[CONTENT_ID]]

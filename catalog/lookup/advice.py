@@ -1,4 +1,4 @@
-"""Advice for a question without one answer. Only loaded when it is needed."""
+"""Advice for a question that has no answer, or several. Loaded only when it is needed."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from catalog.names.query import Query
 
 _MOST_NAMED = 5
-"""How many tags of a repository a hint names, and how many digests with one beginning it looks at."""
+"""How many tags of a repository a hint names, and how many digests with the same beginning it examines."""
 _MOST_PINNED = 10_000
-"""How many pinned names are looked at for a hint."""
+"""How many pinned names are examined for a hint."""
 _MOST_STORES = 1_000
-"""How many stores are looked at for one below a directory."""
+"""How many stores are examined to find one below a directory."""
 _MOST_ROOTS = 20
-"""How many roots are looked at for a store whose name was written without that of its root."""
+"""How many roots are tried to find a store whose name was written without the name of its root."""
 _MOST_REPOSITORIES = 100
-"""How many repositories with the same beginning are compared with a mistyped one."""
+"""How many repositories with the same beginning are compared with a mistyped repository."""
 _FILES_OF_LAYOUT = ("/index.json", "/oci-layout", "/blobs")
 
 
 def tag_hint(reader: Reader, text: str) -> str:
-    """Return advice for somebody who wrote a tag instead of a name; empty if that does not help."""
+    """Return advice for a user who wrote a tag instead of a name; empty if no entry has that tag."""
     if not is_tag(text):
         return ""
     row = reader.row("COUNT_TAG", {"tag": text})
@@ -46,24 +46,24 @@ def tag_hint(reader: Reader, text: str) -> str:
 
 
 def before_all(reader: Reader) -> str:
-    """Return since when the catalog knows what was there, if it is asked about an earlier time; else an empty string."""
+    """Return a note about when the catalog's history begins if the question is about an earlier time; else an empty string."""
     if reader.past is None or reader.past.numbers is not None:
         return ""
     from catalog.names.moment import rfc3339
 
     began = reader.past.began()
-    return "" if began is None else f"this catalog knows what was there only since {rfc3339(began)}"
+    return "" if began is None else f"the history of this catalog begins at {rfc3339(began)}"
 
 
 def beginning(reader: Reader) -> str:
-    """Return how to begin if the catalog has no stores; else an empty string."""
+    """Return advice on how to begin if the catalog has no stores; else an empty string."""
     if reader.row("STORE_NAMES", {}) is not None:
         return ""
     return "the catalog has no stores yet: 'ocicat add PATH' adds a layout, or a directory of layouts"
 
 
 def last_hint(reader: Reader, text: str) -> str:
-    """Return what to do about a reference to which nothing in the catalog is like."""
+    """Return advice for a reference that resembles nothing in the catalog."""
     if hint := beginning(reader):
         return hint
     last = text.partition("@")[0].rpartition("/")[2]
@@ -75,7 +75,7 @@ def last_hint(reader: Reader, text: str) -> str:
 
 
 def name_hint(reader: Reader, query: Query) -> str:
-    """Return advice for somebody who asks for a name that nothing has; empty if there is none."""
+    """Return advice for a user who asked for a name that no entry has; empty if there is no advice."""
     return (
         digest_hint(reader, query.text)
         or layout_hint(reader, query.text)
@@ -87,7 +87,7 @@ def name_hint(reader: Reader, query: Query) -> str:
 
 
 def malformed_hint(reader: Reader, text: str) -> str:
-    """Return advice for somebody who wrote something that is not a reference; empty if there is none.
+    """Return advice for a user who wrote something that is not a reference; empty if there is no advice.
 
     If it is a valid tag, the advice says how to ask for a tag (docs/resolution.md).
     """
@@ -98,9 +98,9 @@ def malformed_hint(reader: Reader, text: str) -> str:
 
 
 def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
-    """Return advice for somebody who wrote the beginning of a digest without its algorithm; empty if the text is not one.
+    """Return advice for a user who wrote the beginning of a digest without its algorithm; empty if no known digest begins so.
 
-    `command` is what to write before the digest of a manifest, if it differs from the present command.
+    `command` is what to write before the digest of a manifest, if that differs from the present command.
     """
     digits = text.removeprefix("@").lower().rstrip("….")
     if len(digits) < PREFIX_DIGITS or digits.strip("0123456789abcdef"):
@@ -117,7 +117,7 @@ def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
 
 
 def layout_hint(reader: Reader, text: str) -> str:
-    """Return advice for somebody who wrote the name or path of a store instead of an image; empty if no store has it."""
+    """Return advice for a user who wrote the name or path of a store instead of an image; empty if there is no such store."""
     from catalog.lookup.find import find
     from catalog.lookup.stores import named_place, place_of
 
@@ -142,9 +142,9 @@ def layout_hint(reader: Reader, text: str) -> str:
 
 
 def ending_hint(reader: Reader, text: str) -> str:
-    """Return advice for somebody who wrote the name of a store without that of its root, as in `images` for `srv/images`.
+    """Return advice for a user who wrote the name of a store without the name of its root, such as `images` for `srv/images`.
 
-    Empty if there is no such store, or several. The cost is that of the roots, which are few.
+    Empty if there is no such store, or several. This takes one search per root, and there are few roots.
     """
     from catalog.lookup.find import find
     from catalog.lookup.stores import named_place
@@ -170,7 +170,7 @@ def ending_hint(reader: Reader, text: str) -> str:
 
 
 def directory_hint(reader: Reader, text: str) -> str:
-    """Return advice for somebody who wrote the path of a directory above layouts; empty if the text is not one."""
+    """Return advice for a user who wrote the path of a directory; empty if the text is not the path of one."""
     import os
 
     from catalog.names.paths import encode_path
@@ -187,7 +187,7 @@ def directory_hint(reader: Reader, text: str) -> str:
 
 
 def repository_hint(reader: Reader, query: Query) -> str:
-    """Return which repository may be meant by the mistyped one of a name; empty if none is like it.
+    """Return a suggestion for the mistyped repository of a name; empty if no repository resembles it.
 
     Only repositories that begin in the same way are compared, so the cost does not grow with the catalog.
     """
@@ -198,7 +198,7 @@ def repository_hint(reader: Reader, query: Query) -> str:
     repository = query.repository or ""
     for prefix in ("docker.io/library/", "docker.io/"):
         repository = repository.removeprefix(prefix)
-    # With a first part in upper case, which is a registry, Acme/tool is not acme/tool.
+    # A first component with capitals is a registry, so Acme/tool is not acme/tool.
     above, slash, last = repository.lower().rpartition("/")
     for begun in (2, 1):
         beginning = f"{above}{slash}{last[:begun]}"
@@ -216,7 +216,7 @@ def repository_hint(reader: Reader, query: Query) -> str:
 
 
 def tags_hint(reader: Reader, query: Query) -> str:
-    """Return which tags the repository of a name has, and how to list them; empty if it has none."""
+    """Return which tags the repository of a name has, and how to list them; empty if it has no tags."""
     tags: list[str] = []
     while len(tags) <= _MOST_NAMED:
         row = reader.row("NEXT_TAG_OF", {"repository": query.repository, "low": tags[-1] if tags else ""})
@@ -234,14 +234,14 @@ def tags_hint(reader: Reader, query: Query) -> str:
 
 
 def part_hint(reader: Reader, digest: str) -> str:
-    """Return advice for somebody who asks for a config (an image ID) or a layer; empty if the digest, or its beginning, is neither."""
+    """Return advice for a user who asked for a config (an image ID) or a layer, by digest or its beginning; empty if it is neither."""
     from catalog.lookup.content import containing, in_prefix
 
     is_whole = is_docker_digest(digest)
     digests = [digest] if is_whole else [found for found, _ in islice(in_prefix(reader, digest), _MOST_NAMED)]
     if all(next(containing(reader, each), None) is None for each in digests):
         return ""
-    return f"it is a config or a layer of an image: ask 'ocicat query --contains {digest}'"
+    return f"it is a config or a layer of an image: run 'ocicat query --contains {digest}'"
 
 
 def pinned_hint(reader: Reader, query: Query, place: NamedStore | None = None) -> str:
@@ -270,7 +270,7 @@ def pinned_hint(reader: Reader, query: Query, place: NamedStore | None = None) -
 
 
 def ambiguous(query: Query, matches: list[Match], total: int, stores: int) -> Ambiguous:
-    """Return the error for a reference with `total` candidates in so many stores; it lists `matches`, the first of them."""
+    """Return the error for a reference with `total` candidates in `stores` stores. It lists `matches`, the first candidates."""
     lines = [f"{shown(m.store)}\t{shown(m.name or (':' + m.tag if m.tag else '-'))}\t{m.answered}" for m in matches]
     where = "1 store" if stores == 1 else f"{stores} stores"
     if query.kind == kinds.OCI:

@@ -1,7 +1,7 @@
-"""Walk down from entries, visiting each index of a store once, however many entries are above it.
+"""Walk down from entries, visiting each index of a store only once, even if many entries are above it.
 
 Results are kept in `Reader.known` until the next question (`Asking`). The entries of one question often reach the same
-indexes, and walking down from each of them again would cost the square of their number.
+indexes, and walking down from each entry again would cost the square of their number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ATTESTATION = "unknown/unknown"
 
 
 def is_below(reader: Reader, store_id: int, top: int, what: object, test: Callable[[int], bool]) -> bool:
-    """Return whether `test` is true of the content id `top`, or of one below it in the store. `what` identifies the test."""
+    """Return whether `test` is true for the content id `top` or for one below it in the store. `what` identifies the test."""
     known = known_results(reader)
     if (what, store_id, top) not in known:
         known[what, store_id, top] = False
@@ -33,7 +33,7 @@ def is_below(reader: Reader, store_id: int, top: int, what: object, test: Callab
 
 
 def _go_down(reader: Reader, store_id: int, top: int, what: object, test: Callable[[int], bool]) -> None:
-    """Record the result for `top`, and for everything on the way."""
+    """Record the result for `top` and for every content visited on the way."""
     known = reader.known
     if test(top):
         known[what, store_id, top] = True
@@ -64,7 +64,7 @@ def platforms_of(reader: Reader, store_id: int, content_id: int, kind: int) -> l
     The list is empty if they are not known yet.
     """
     if kind == MANIFEST:
-        # Only blocks.py keeps it: that is no cheaper than to ask for it once.
+        # Only blocks.py caches it, because caching is no cheaper than asking for it once.
         kept: str | bool | None = reader.known.get(("platform", store_id, content_id), False)
         if isinstance(kept, bool):
             config = config_of(reader, content_id, store_id)
@@ -76,7 +76,7 @@ def platforms_of(reader: Reader, store_id: int, content_id: int, kind: int) -> l
 
 
 def config_of(reader: Reader, content_id: int, store_id: int) -> tuple[str, bool] | None:
-    """Return the platform in the config of an image, and whether the store has the config; None if it is not known."""
+    """Return the platform in the config of an image, and whether the store has the config; None if the platform is not known."""
     row = reader.row("CONFIG_OF", {"content_id": content_id, "store_id": store_id})
     return None if row is None else (row[0], bool(row[1]))
 
@@ -110,12 +110,12 @@ def platforms_below(reader: Reader, store_id: int, top: int) -> tuple[str, ...]:
 
 
 def _is_entered(row: Row) -> bool:
-    """Return whether a child is an index whose children count, and not its descriptor."""
+    """Return whether a child is an index whose children determine its platforms, and not its descriptor."""
     return row[2] == INDEX and (bool(row[6]) or row[3] is None)
 
 
 def _platform_of(reader: Reader, store_id: int, row: Row) -> str | None:
-    """Return the platform in the config of a child whose descriptor has none."""
+    """Return the platform in the config of a child whose descriptor has no platform, or None."""
     if row[2] != MANIFEST:
         return None
     found = reader.row("CONFIG_OF", {"content_id": row[0], "store_id": store_id})
@@ -127,7 +127,7 @@ def _ids_below(reader: Reader, store_id: int, content_id: int) -> Iterator[int]:
 
 
 def known_results(reader: Reader) -> dict[object, Any]:
-    """Return the results that are kept, none of them if there were too many."""
+    """Return the results that are kept, after discarding all of them if there were too many."""
     if len(reader.known) > MOST_KNOWN:
         reader.known.clear()
     return reader.known

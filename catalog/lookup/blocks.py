@@ -1,8 +1,8 @@
-"""What the images of many entries are, read for a block of entries at a time: platforms, total size, age and labels.
+"""Reads facts about the images of many entries, one block of entries at a time: platforms, total size, age and labels.
 
-The results are kept in `Reader.known`, where facts.py and below.py look before they ask. So this changes no answer: what it
-does not keep they ask for, entry by entry. That is so for indexes in indexes, for indexes of very many images, and for what
-does not fit into the limits of a block.
+The results are kept in `Reader.known`, where facts.py and below.py look before they query the catalog. So this module changes no
+answer: facts.py and below.py query what it does not keep, entry by entry. This happens for indexes in indexes, for indexes with very
+many images, and for entries that exceed the limits of a block.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 MOST_ENTRIES = 1_000
 _FEW = 8
-"""So few entries are no block."""
+"""Fewer entries than this are not read as a block."""
 _FIRST = 32
-"""How many entries the first block of a list has, so that its beginning does not wait for more. Each block has twice as many."""
+"""How many entries the first block of a list has, so that the first lines appear soon. Each further block has twice as many."""
 _MOST_PARTS = 20_000
-"""As in catalog.db.recursive: what a statement returns beyond that is incomplete."""
+"""As in catalog.db.recursive: if a statement returns more rows than this, they are incomplete."""
 _MOST_BLOBS, _MOST_MANIFESTS = 9_000, 900
-"""Less than the limits of the views (catalog.db.recursive), so that these never apply here."""
+"""Less than the limits of the views (catalog.db.recursive), so that the limits of the views never apply here."""
 _MOST_CHARACTERS = 2_000_000
 """How many characters of labels a block may have."""
 _CHILD, _CONFIG = range(2)
@@ -40,10 +40,10 @@ _ROLE, _POSITION, _ID, _KIND, _IS_LEAF, _PLATFORM, _SIZE, _LOOKED, _CREATED, _OW
 
 
 class Blocks:
-    """Reads what is asked about items for many of them at once.
+    """Reads the facts about items for many items at once.
 
-    `content_of` returns the id of the store of an item, and id and kind of its content. The first block has `first` items. Labels,
-    which may be long, are read only if they are asked for.
+    `content_of` returns the id of an item's store, and the id and kind of its content. The first block has `first` items. Labels,
+    which may be long, are read only if `labels` is true.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Blocks:
         self._at_once = MOST_ENTRIES
 
     def learned(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items, after what is asked about each was read. What iterating raises is raised after the items before it."""
+        """Yield the items, each after its facts were read. If iterating over `items` raises, the items before are yielded first."""
         if self._reader.past is not None:
             yield from items
             return
@@ -91,7 +91,7 @@ class Blocks:
 
 
 def _learn(reader: Reader, contents: Iterator[tuple[int, int | None, int]], *, labels: bool) -> bool:
-    """Keep what is asked about these contents; return False if they are too much for one block."""
+    """Keep the facts about these contents; return False if they are too much for one block."""
     by_store: dict[int, dict[int, int]] = {}
     for store_id, content_id, kind in contents:
         if content_id is not None:
@@ -102,11 +102,11 @@ def _learn(reader: Reader, contents: Iterator[tuple[int, int | None, int]], *, l
 
 
 class _TooMuch(Exception):
-    """A block has too many parts, or too long labels."""
+    """A block has too many parts, or labels that are too long."""
 
 
 class _Block:
-    """Some contents of a store, given their kinds by id."""
+    """Some contents of a store, given by id with their kinds."""
 
     def __init__(self, reader: Reader, store_id: int, kinds: Mapping[int, int], *, labels: bool) -> None:
         self._reader = reader
@@ -124,7 +124,7 @@ class _Block:
         self._labels: dict[int, dict[str, str]] = {}
 
     def learn(self) -> bool:
-        """Keep what is asked about them; return False if they are too many for one block."""
+        """Keep the facts about the contents; return False if they are too much for one block."""
         if not self._kinds:
             return True
         try:
@@ -178,7 +178,7 @@ class _Block:
                 raise _TooMuch
 
     def _keep(self, top: Row, kind: int) -> None:
-        """Keep what is asked about one content, unless it is an index in which not only images are."""
+        """Keep the facts about one content, unless it is an index that lists anything other than images."""
         content_id, store_id, known = top[0], self._store_id, self._known
         parts = self._parts.get(content_id, [])
         children = [row for row in parts if row[_ROLE] == _CHILD]
@@ -215,14 +215,14 @@ class _Block:
             known["platforms", store_id, content_id] = tuple(names)
 
     def _own_platform(self, content_id: int) -> str | None:
-        """Return the platform in the config of an image."""
+        """Return the platform in the config of an image, or None."""
         names = [row[_OWN_PLATFORM] for row in self._parts.get(content_id, ()) if row[_ROLE] == _CONFIG]
         return next((name for name in names if name is not None), None)
 
     def _total(self, top: Row, kind: int, parts: list[Row]) -> int | bool | None:
-        """Return the bytes of all that is reached, None if they are not known, and False if that is better asked for.
+        """Return the total size in bytes of everything that is reached, None if it is not known, or False to leave it to a query.
 
-        This is what TOTAL_SIZE of catalog.db.recursive says of an image, or an index of images.
+        The value is the same as that of TOTAL_SIZE in catalog.db.recursive for an image, or for an index of images.
         """
         _, is_leaf, size, is_whole, looked = top
         if size is None or not is_whole:
@@ -244,7 +244,7 @@ class _Block:
                     sizes.update(self._layers.get(row[_ID], ()))
                     for part in self._parts.get(row[_ID], ()):
                         sizes[part[_ID]] = part[_SIZE]
-        if len(sizes) > _MOST_BLOBS // 2:  # An id may be reached in two ways, which count twice.
+        if len(sizes) > _MOST_BLOBS // 2:  # An id may be reached in two ways, which TOTAL_SIZE counts twice.
             return False
         return sum([each for each in sizes.values() if each is not None])
 

@@ -1,8 +1,9 @@
 """What changed since a time or a cursor, in order, so that a caller can continue exactly where it left off (`ocicat changes`).
 
-A change is that a name of a store answers something else than before, or begins or ends to answer; or that an entry without a
-tag, which is known by its digest, comes or goes. Changes come moment by moment; the moments of each host are in order, and those of several hosts are merged by their times. A cursor says how far each
-host was followed: the last moment of which something was delivered, and how many of its changes.
+A change means that a name of a store begins or ceases to answer, or answers with another digest; or that an entry without a tag,
+which is known by its digest, is added or removed. Changes come moment by moment; the moments of each host are in order, and the
+moments of several hosts are merged by their times. A cursor records how far each host was followed: the last moment of which
+changes were delivered, and how many of its changes.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ FIELDS = ("cursor", "at", "change", "store", "path", "name", "repository", "tag"
 """The keys of an object of `changes`, in order."""
 
 _DIGITS = 18
-"""A number in a cursor has no more digits than this; the catalog holds none that is longer."""
+"""The maximum number of digits of a number in a cursor; the catalog contains no longer numbers."""
 
 _NEVER = 1 << 62
 _FEW = 8
-"""So many spans are read again each time, instead of being kept in memory."""
+"""Up to this many spans are read again each time, instead of being kept in memory."""
 
 
 class Position:
-    """How far the changes of a host were followed: the number of a moment, what the clock said then, and how many changes
-    of that moment were delivered; None for all of them. Moment 0 is before the first.
+    """How far the changes of a host were followed: the number of a moment, the time of the clock at it, and how many of its
+    changes were delivered, or None for all of them. Moment 0 is before the first.
     """
 
     __slots__ = ("at", "done", "moment")
@@ -52,9 +53,10 @@ class Position:
 
 
 class Change:
-    """A name of a store answers `new` since a moment (milliseconds, UTC), and answered `old` before; None: nothing.
+    """From the time `at` on (milliseconds, UTC), a name of a store answers with the digest `new`. Before, it answered with `old`.
 
-    Without a tag, it is an entry with the digest `new` that is there since, or one with the digest `old` that is no longer. `store` is the name that the store had then. `cursor` is the position to continue from after this change.
+    Either is None if the name did not answer. If `tag` is None, an entry with the digest `new` was added, or an entry with the digest
+    `old` was removed. `store` is the name that the store had then. `cursor` is the position to continue from after this change.
     """
 
     __slots__ = ("at", "cursor", "new", "old", "path", "repository", "store", "store_id", "tag")
@@ -72,16 +74,16 @@ class Change:
 
     @property
     def change(self) -> str:
-        """What became of the name: it was added, removed or moved."""
+        """`added`, `removed` or `moved`."""
         return "added" if self.old is None else "removed" if self.new is None else "moved"
 
     @property
     def name(self) -> str | None:
-        """The full canonical name, None if there is a tag alone."""
+        """The full canonical name; None if there is only a tag."""
         return None if self.repository is None else f"{self.repository}:{self.tag}"
 
     def value(self, field: str) -> object:
-        """The value of one of FIELDS, as JSON has it."""
+        """Return the value of one of FIELDS, as in JSON."""
         found: object = getattr(self, field)
         return rfc3339(self.at) if field == "at" else found
 
@@ -91,7 +93,7 @@ class Change:
 
 
 class Followed:
-    """The changes of a catalog from `positions` on, by the id of each host; a host without one is followed from its beginning."""
+    """The changes of a catalog after `positions`, which are by the id of the host. Other hosts are followed from their beginning."""
 
     def __init__(self, positions: dict[int, Position]) -> None:
         self.positions = positions
@@ -103,9 +105,9 @@ class Followed:
         return "-".join(f"{host}.{position}" for host, position in sorted(self.positions.items()))
 
     def changes(self, reader: Reader) -> Iterator[Change]:
-        """What has changed since the positions, which move with each change that is yielded.
+        """Yield the changes after the positions. The positions move with each change that is yielded.
 
-        Raises UsageError if retention has dropped some of it, or the positions are those of another catalog.
+        Raises UsageError if retention has dropped some of the changes, or if the positions belong to another catalog.
         """
         hosts = [row[0] for row in list(reader.rows("HOSTS", {}))]
         for host in self.positions.keys() - set(hosts):
@@ -114,20 +116,20 @@ class Followed:
             yield from self._of(reader, host, number, at, label)
 
     def _moments(self, reader: Reader, host: int) -> Iterator[tuple[int, int, int, int]]:
-        """The moments of a host that are to be read: the time of each, the host, its number, and what the clock said."""
+        """Yield the moments of a host that are to be read: the time of each, the host, its number, and the time of the clock."""
         labels = mended_labels(reader, host, time.time_ns() // 1_000_000) or {}
         position = self.positions.setdefault(host, Position())
-        # One of which only a part was delivered comes again.
+        # A moment whose changes were delivered only in part is read again.
         after = position.moment if position.done is None else position.moment - 1
         check_kept(reader, host, position)
         while some := list(reader.rows("MOMENTS_AFTER", {"host_id": host, "moment": after})):
-            self._others = None  # what it knows ends with the moments that were there when it was read
+            self._others = None  # its spans end with the moments that existed when it was read
             for number, at, label in some:
                 yield labels.get(number, label), host, number, at
             after = some[-1][0]
 
     def _of(self, reader: Reader, host: int, number: int, at: int, label: int) -> Iterator[Change]:
-        """The changes of a moment that are not delivered yet."""
+        """Yield the changes of a moment that were not delivered yet."""
         before = self.positions[host]
         skip = before.done or 0 if before.moment == number else 0
         last: tuple[int, list[tuple[Any, ...]]] | None = None
@@ -137,15 +139,15 @@ class Followed:
                 self.positions[host] = Position(number, at, last[0])
                 yield Change(label, self.cursor, last[1])
             last = count, rows
-        check_kept(reader, host, before)  # all of it was there to read
+        check_kept(reader, host, before)  # retention dropped nothing while it was read
         self.positions[host] = Position(number, at)
         if last is not None and last[0] > skip:
             yield Change(label, self.cursor, last[1])
 
     def _of_unnamed(self, reader: Reader, number: int) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows of each entry without a tag that a moment changed: a store has a digest since, or has it no longer.
+        """Yield the row of each entry without a tag that was added or removed at a moment.
 
-        As long as one entry with a digest is there, others with the same digest change nothing.
+        While a store has one entry with a digest, further entries with the same digest are not a change.
         """
         if self._others is None:
             self._others = _Others(reader)
@@ -153,14 +155,14 @@ class Followed:
         for _, group in groupby(rows, key=lambda row: (row[0], row[1], row[4], row[5])):
             some = list(group)
             *where, digest, is_new, stays, content_id, repository_id = some[0]
-            if some[-1][6] != is_new:  # there before and after
+            if some[-1][6] != is_new:  # it existed before and after
                 continue
             if not stays or not self._others.had(where[0], content_id, repository_id, number):
                 yield [(*where, None, digest, is_new)]
 
 
 def _of_names(reader: Reader, number: int) -> Iterator[list[tuple[Any, ...]]]:
-    """The rows of each name that a moment changed: the old digest, the new one, or both."""
+    """Yield the rows of each name that changed at a moment: the old digest, the new digest, or both."""
     rows = reader.rows("CHANGES_AT", {"moment": number})
     for _, some in groupby(rows, key=lambda row: (row[0], row[1], row[4], row[5])):
         of_name = list(some)
@@ -169,9 +171,9 @@ def _of_names(reader: Reader, number: int) -> Iterator[list[tuple[Any, ...]]]:
 
 
 class _Others:
-    """Which stores had an entry of a content without a tag both before and after a moment.
+    """Determines whether a store had an entry without a tag for a content both before and after a moment.
 
-    Moments of a store are asked about in order. A content that a store had again and again is read once for all of them.
+    The moments of a store must be given in order. The spans of a content that a store had again and again are read only once.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -179,7 +181,7 @@ class _Others:
         self._spans: dict[tuple[int, int], dict[int | None, tuple[list[int], list[int]]]] = {}
 
     def had(self, store_id: int, content_id: int, repository_id: int | None, number: int) -> bool:
-        """Return whether one of them was there from before the moment until after it."""
+        """Return whether one such entry existed from before the moment until after it."""
         spans = self._spans.get((store_id, content_id))
         if spans is None:
             spans = self._read(store_id, content_id, number)
@@ -190,7 +192,7 @@ class _Others:
         return before > 0 and last[before - 1] > number
 
     def _read(self, store_id: int, content_id: int, number: int) -> dict[int | None, tuple[list[int], list[int]]]:
-        """Return, for each repository, when its entries began, in order, and the last end of all that began until then."""
+        """Return for each repository when its entries began, in order, and for each the latest end of the entries up to it."""
         spans: dict[int | None, tuple[list[int], list[int]]] = {}
         asked = {"store_id": store_id, "content_id": content_id, "moment": number}
         for repository_id, began, ended in list(self._reader.rows("UNNAMED_SPANS", asked)):
@@ -201,7 +203,7 @@ class _Others:
 
 
 def check_kept(reader: Reader, host: int, position: Position) -> None:
-    """Raise UsageError unless the catalog still has all that a host changed after a position."""
+    """Raise UsageError unless the catalog still has all changes of a host after a position."""
     if position.moment:
         row = reader.row("MOMENT", {"host_id": host, "moment": position.moment})
         if row is not None and row[0] != position.at:
@@ -214,16 +216,16 @@ def check_kept(reader: Reader, host: int, position: Position) -> None:
             raise _foreign(f"{host}.{position}")
         return
     kept = first[-1]
-    # Of the moment that was kept itself, what ended then is dropped.
+    # What ended at the first kept moment itself is dropped too.
     if position.moment < kept[0] or (position.moment == kept[0] and position.done is not None):
         raise UsageError(
-            f"not all changes since then are kept any more: ask for --since {rfc3339(kept[2])} or later, compare what you"
-            " have with the catalog as it is ('ocicat query'), and see retention.history_days"
+            f"some changes since then are no longer kept: ask for --since {rfc3339(kept[2])} or later, compare what you"
+            " have with the present catalog ('ocicat query'), and see retention.history_days"
         )
 
 
 def from_now(reader: Reader) -> Followed:
-    """The changes that are still to come."""
+    """Return the changes that are still to come."""
     positions = {}
     for (host,) in list(reader.rows("HOSTS", {})):
         row = reader.row("LAST_MOMENT", {"host_id": host})
@@ -232,7 +234,7 @@ def from_now(reader: Reader) -> Followed:
 
 
 def from_beginning(reader: Reader) -> tuple[Followed, int | None]:
-    """All changes that are kept, and the time since which they are kept in milliseconds since 1970, or None if all are."""
+    """Return all changes that are kept, and since when they are kept (milliseconds since 1970), or None if all are kept."""
     positions: dict[int, Position] = {}
     since: int | None = None
     for (host,) in list(reader.rows("HOSTS", {})):
@@ -246,13 +248,13 @@ def from_beginning(reader: Reader) -> tuple[Followed, int | None]:
 
 
 def from_time(reader: Reader, at: int) -> Followed:
-    """The changes since a time (milliseconds, UTC); raises UsageError if they are not all kept."""
+    """Return the changes since a time (milliseconds since 1970, UTC). Raises UsageError if they are not all kept."""
     last = from_now(reader)
     numbers = past_of(reader, at).numbers or {}
     positions = {}
     for host, position in last.positions.items():
         number = numbers.get(host, 0)
-        if number >= position.moment:  # a time that is not past is now
+        if number >= position.moment:  # a time in the future means now
             positions[host] = position
         elif number:
             row = reader.row("MOMENT", {"host_id": host, "moment": number})
@@ -263,7 +265,7 @@ def from_time(reader: Reader, at: int) -> Followed:
 
 
 def parsed(cursor: str) -> Followed:
-    """The changes after a cursor; raises UsageError if the text is not a cursor."""
+    """Return the changes after a cursor. Raises UsageError if the text is not a cursor."""
     positions: dict[int, Position] = {}
     for part in cursor.split("-"):
         numbers = part.split(".")

@@ -1,7 +1,7 @@
-"""Find what differs between two stores, two sets of stores, or the same stores at two times (`ocicat diff`).
+"""Find the differences between two stores, two sets of stores, or the same stores at two times (`ocicat diff`).
 
 Names are compared by the digests that they have. In a set of stores, a name has the digests of all these stores. Entries
-that answer for no name, because they have none or are shadowed, are compared by name and digest.
+that answer for no name, because they have no name or are shadowed, are compared by name and digest.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ FIELDS = (
 """The keys of a JSON object of `diff`, in order."""
 
 ADDED, REMOVED, MOVED = CHANGES = "added", "removed", "moved"
-"""The kinds of difference: only the new side has it, only the old side has it, or both have the name with other digests."""
+"""The kinds of difference: only the new side has the name, only the old side has it, or both have it with different digests."""
 
 
 class Side:
-    """One side of a comparison: the stores with these ids, as `reader` sees them, now or at a time.
+    """One side of a comparison: the stores with these ids, as `reader` sees them, now or at an earlier time.
 
-    `ids` is empty if no store had that name then.
+    `ids` is empty if no store had the requested name at that time.
     """
 
     def __init__(self, reader: Reader, ids: frozenset[int], note: Callable[[str], None]) -> None:
@@ -100,7 +100,7 @@ class Side:
 
 
 class Difference:
-    """One difference. `old` and `new` are digests, None if that side has none."""
+    """One difference. `old` and `new` are digests, or None if that side has no digest."""
 
     __slots__ = ("_images", "key", "new", "new_stores", "old", "old_stores", "shadowed")
 
@@ -154,7 +154,7 @@ class Difference:
 
 
 def side(reader: Reader, text: str, note: Callable[[str], None]) -> Side | None:
-    """Return the side with the stores that `text`, a name, path or glob, means; None if there are none.
+    """Return the side with the stores that match `text` (a name, path or glob), or None if no store does.
 
     Raises CatalogUnavailable.
     """
@@ -172,7 +172,7 @@ def differences(images: Images, old: Side, new: Side) -> list[Difference]:
 
 
 def _answers(images: Images, old: Side, new: Side) -> Iterator[Difference]:
-    """Yield the names with different digests, or that only one side has."""
+    """Yield the differences of names that have different digests, or that only one side has."""
     for key, held in old.answers.items():
         other = new.answers.get(key)
         if isinstance(held, tuple) and isinstance(other, tuple) and held[0] == other[0]:
@@ -184,7 +184,7 @@ def _answers(images: Images, old: Side, new: Side) -> Iterator[Difference]:
 
 
 def _of_key(images: Images, key: Key, old: Side, new: Side) -> Iterator[Difference]:
-    """Yield the differences of one name. Digests are paired as moved as far as possible; the rest are added or removed."""
+    """Yield the differences of one name. Old and new digests are paired as moved; digests without a partner are added or removed."""
     was, now = old.held(key), new.held(key)
     gone = [(digest, old.stores(was[digest])) for digest in sorted(was.keys() - now.keys())]
     come = [(digest, new.stores(now[digest])) for digest in sorted(now.keys() - was.keys())]
@@ -198,7 +198,7 @@ def _of_key(images: Images, key: Key, old: Side, new: Side) -> Iterator[Differen
 
 
 def _others(images: Images, old: Side, new: Side) -> Iterator[Difference]:
-    """Yield the entries that answer for no name and for which the other side has no entry with that name and digest."""
+    """Yield the entries that answer for no name, if the other side has no entry with the same name and digest."""
     for (key, digest), ids in old.others.items():
         if not new.has(key, digest):
             yield Difference(images, key, (digest, old.stores(ids)), None, shadowed=key[1] is not None)

@@ -1,7 +1,7 @@
-"""Complete names, tags, digests, repositories and stores, given their beginning, by index ranges.
+"""Complete names, tags, digests, repositories and stores, given their beginning, by searches in ranges of an index.
 
 Nothing is scanned: each search finds the next value in a range. At most a hundred candidates are offered. If there are
-more, groups of them are offered instead, with a common beginning up to the next `/`, else up to the next character. A
+more, groups of candidates are offered instead: common beginnings up to the next `/`, or else up to the next character. A
 shell inserts the common prefix of all candidates, so a truncated list would mislead it.
 """
 
@@ -27,7 +27,7 @@ _HUB, _OFFICIAL = "docker.io/", "docker.io/library/"
 _LAYOUT = "oci-layout://"
 
 Offer = tuple[str, bool]
-"""A candidate, and whether it is a whole value and not a group."""
+"""A candidate, and whether it is a whole value (true) or a group of values (false)."""
 
 
 class Completer:
@@ -54,7 +54,7 @@ class Completer:
         ]
 
     def tags(self, prefix: str) -> list[Offer]:
-        """Return candidates for a tag of any repository, or of none."""
+        """Return candidates for a tag, with or without a repository."""
         return self._offers("NEXT_TAG", prefix)
 
     def digests(self, prefix: str) -> list[Offer]:
@@ -66,7 +66,7 @@ class Completer:
         return self._offers("NEXT_DIGEST", prefix)
 
     def repositories(self, prefix: str) -> list[Offer]:
-        """Return candidates for a repository in Docker's short form; in the full form if `prefix` begins like that."""
+        """Return candidates for a repository in Docker's short form, or in the full form if `prefix` begins with `docker.io/`."""
         if prefix.startswith(_HUB):
             return self._offers("NEXT_REPOSITORY", prefix, "/")
         return self._offers("NEXT_FAMILIAR", prefix, "/")
@@ -83,7 +83,7 @@ class Completer:
         return self._searches.row("IS_MANIFEST", {"digest": digest}) is not None
 
     def _names(self, prefix: str) -> Iterator[str]:
-        """Yield names with tags, short (`alpine:3.16`) or full, as `prefix` begins."""
+        """Yield names with tags, short (`alpine:3.16`) or full, that begin with `prefix`."""
         if "/" not in prefix:
             for name, _ in self._each("NEXT_NAME", _OFFICIAL + prefix, _itself):
                 short = name[len(_OFFICIAL) :]
@@ -126,7 +126,7 @@ class Completer:
     def _each(
         self, statement: Name, prefix: str, cut: Callable[[str], str], skipped: str | None = None
     ) -> Iterator[Offer]:
-        """Yield each value that begins with `prefix`, as shortened by `cut`. Equal results are skipped by one search."""
+        """Yield each value that begins with `prefix`, shortened by `cut`. One search skips all values with the same result."""
         low, high = prefix, upper_bound(prefix) or _LAST
         while True:
             row = self._searches.row(statement, {"low": low, "high": high})

@@ -1,4 +1,4 @@
-"""Answer what needs the content of manifests: digests below entries, platforms, labels (docs/resolution.md)."""
+"""Answers that need the content of manifests: digests below entries, platforms, labels (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     Row = tuple[Any, ...]
     Child = tuple[int, str, str | None, int | None, str | None, bool, bool]
     """An image below an entry: content id, digest, media type, size in bytes, platform or None, whether the store has it,
-    and whether the store itself shows that it is below the entry (and not only the copy of an index in another store)."""
+    and whether the store itself shows that it is below the entry (rather than only a copy of the index in another store)."""
 
 _OTHERS = 10
 """The maximum number of platforms in a note."""
 
 
 def check_pending(reader: Reader, stores: frozenset[int] | None, what: str) -> None:
-    """Raise NotInTime if one of the stores (None: any) has manifests that are not read yet."""
+    """Raise NotInTime if one of the stores (any store if None) has manifests that are not read yet."""
     if is_pending(reader, stores):
         raise NotInTime(
             f"{what} is not known yet: manifests are still being read; ask again, or use --fresh to wait for them"
@@ -35,19 +35,19 @@ def check_pending(reader: Reader, stores: frozenset[int] | None, what: str) -> N
 
 
 def is_pending(reader: Reader, stores: frozenset[int] | None) -> bool:
-    """Return whether one of the stores (None: any) has manifests that are not read yet."""
+    """Return whether one of the stores (any store if None) has manifests that are not read yet."""
     return any(stores is None or row[0] in stores for row in list(reader.rows("PENDING", {})))
 
 
 def reaching(reader: Reader, digest: str, store_id: int | None = None) -> Iterator[Row]:
-    """Return the rows of the entries above a manifest, in order, in one store or in all."""
+    """Return the rows of the entries above a manifest, in order, in one store, or in all stores if `store_id` is None."""
     if store_id is None:
         return reader.rows("REACHING", {"digest": digest})
     return reader.rows("STORE_REACHING", {"digest": digest, "store_id": store_id})
 
 
 def in_prefix(reader: Reader, prefix: str) -> list[tuple[str, int]]:
-    """Return every known digest that begins with `prefix`, in order, and the id of its content."""
+    """Return every known digest that begins with `prefix`, in order, each with the id of its content."""
     bounds = {"low": prefix, "high": upper_bound(prefix)}
     return [(row[0], row[1]) for row in reader.rows("CONTENTS_IN_RANGE", bounds)]
 
@@ -58,7 +58,7 @@ def as_below(reader: Reader, match: Match, digest: str) -> Match:
 
 
 def _as_child(reader: Reader, digest: str) -> dict[str, object]:
-    """Return the values of a match's columns for the manifest `digest`, which an index lists."""
+    """Return the column values of a match for the manifest `digest`, which an index lists."""
     if ("child", digest) not in reader.known:
         reader.known["child", digest] = reader.row("EDGE_TO", {"digest": digest})
     content_id, kind, media_type, size = reader.known["child", digest] or (None, UNREAD, None, None)
@@ -74,13 +74,13 @@ def _as_child(reader: Reader, digest: str) -> dict[str, object]:
 
 
 def containing(reader: Reader, digest: str) -> Iterator[Row]:
-    """Yield the rows of the entries with this digest, or that reach it as a manifest, config or layer at any depth."""
+    """Yield the rows of the entries that have this digest, or reach it as a manifest, config or layer at any depth."""
     yield from list(reader.rows("BY_DIGEST", {"digest": digest}))
     yield from list(reader.rows("CONTAINING", {"digest": digest}))
 
 
 def holds(reader: Reader, match: Match, digest: str) -> bool:
-    """Return whether a referrer has this digest, or has it as its config or a layer."""
+    """Return whether the digest is that of a referrer, of its config or of one of its layers."""
     if match.digest == digest:
         return True
     rows = list(reader.rows("NEEDED", {"digest": match.digest, "store_id": match.store_id}))
@@ -104,7 +104,7 @@ def _has_platform(reader: Reader, match: Match, wanted: Platform) -> bool:
 
 
 def for_platform(reader: Reader, match: Match, wanted: Platform) -> tuple[Match | None, str]:
-    """Return the image of `match` for a platform and a note about it, or ""; or None and the reason why there is none."""
+    """Return the image of `match` for a platform and a note about it (may be empty), or None and the reason why there is no image."""
     kind = match.row[CONTENT_KIND]
     here = {"content_id": match.row[CONTENT_ID], "store_id": match.row[STORE_ID]}
     if kind == UNREAD or reader.row("IS_HERE", here) is None:
@@ -154,7 +154,7 @@ def images_of(reader: Reader, match: Match) -> list[Child]:
 
 
 def has_label(reader: Reader, match: Match, key: Wanted, value: Wanted | None) -> bool:
-    """Return whether the image, or one below the index, has a label; with `value`, with that value."""
+    """Return whether the image, or an image below the index, has a label `key`, with `value` if that is not None."""
 
     def has(content_id: int) -> bool:
         return _has_pair(reader.rows("LABELS_OF", {"content_id": content_id}), key, value)
@@ -163,7 +163,7 @@ def has_label(reader: Reader, match: Match, key: Wanted, value: Wanted | None) -
 
 
 def has_annotation(reader: Reader, match: Match, key: Wanted, value: Wanted | None) -> bool:
-    """Return whether the entry, or a manifest that it is or reaches, has an annotation; with `value`, with that value.
+    """Return whether the entry, or a manifest that it is or reaches, has an annotation `key`, with `value` if that is not None.
 
     The descriptors of layers and of the children of an index count too. The annotations of an entry do not count for a
     referrer below it.
@@ -180,9 +180,9 @@ def has_annotation(reader: Reader, match: Match, key: Wanted, value: Wanted | No
 
 
 def artifact_type(reader: Reader, match: Match) -> str | None:
-    """Return the artifact type in the descriptor, else that in the manifest, else the media type of its config.
+    """Return the artifact type in the descriptor, else the one in the manifest, else the media type of its config, else None.
 
-    The last is the rule of the image-spec (manifest.md, `artifactType`). Returns None if there is none of these.
+    The media type of the config counts by the rule of the image-spec (manifest.md, `artifactType`).
     """
     claimed = match.value("artifact_type")
     if isinstance(claimed, str):
@@ -213,7 +213,7 @@ def _children(reader: Reader, match: Match) -> list[Child]:
     while pending:
         child_id, digest, kind, platform, media_type, size, is_here, is_proven = pending.pop()
         if kind == INDEX and (is_here or platform is None):
-            # The platforms are those of its children, whatever its descriptor claims.
+            # Its children determine the platforms, not its descriptor.
             below = child_id, is_proven and is_here
             if below not in seen:
                 seen.add(below)
@@ -228,6 +228,6 @@ def _children(reader: Reader, match: Match) -> list[Child]:
 
 
 def _rows_below(reader: Reader, content_id: int, store_id: int, *, is_proven: bool) -> list[Row]:
-    """Return the children of an index, the last one first, each with whether the store itself shows them."""
+    """Return the children of an index, the last one first, each with whether the store itself shows that child."""
     rows = reader.rows("CHILDREN", {"content_id": content_id, "store_id": store_id})
     return [(*row[:6], bool(row[6]), is_proven) for row in rows][::-1]

@@ -1,4 +1,4 @@
-"""What an image is besides its descriptor: its total size, when it was created, its labels. Loaded only if one is asked for.
+"""Facts about an image that are not in its descriptor: total size, time of creation, labels. Loaded only if one is requested.
 
 The entries of one question often reach the same images, so results are kept until the next question (catalog.lookup.below).
 """
@@ -19,7 +19,7 @@ _MOST_CHARACTERS = 4_000_000
 
 
 def total_size(reader: Reader, store_id: int, content_id: int, kind: int) -> int | None:
-    """Return the bytes of all blobs that an image reaches in its store, each once; None if not all of it was read."""
+    """Return the total bytes of the blobs that an image reaches in its store, each counted once; None if not all were read."""
     known = known_results(reader)
     path, bottom = _down(reader, store_id, content_id, kind, "total_size")
     if ("total_size", store_id, bottom) not in known:
@@ -35,7 +35,7 @@ def total_size(reader: Reader, store_id: int, content_id: int, kind: int) -> int
 
 
 def created(reader: Reader, store_id: int, content_id: int, kind: int) -> int | None:
-    """Return when an image was created, in milliseconds since 1970: of an index, the newest of its images; None if unknown."""
+    """Return when an image was created, or the newest image of an index, in milliseconds since 1970; None if unknown."""
     if kind == UNREAD:
         return None
     known = known_results(reader)
@@ -54,7 +54,7 @@ def created(reader: Reader, store_id: int, content_id: int, kind: int) -> int | 
 
 
 def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
-    """Return the labels of an image; of an index, those of all its images, the first image with a label deciding its value."""
+    """Return the labels of an image, or of all images of an index; the first image that has a label determines its value."""
     known = known_results(reader)
     kept: dict[tuple[int, int], dict[str, str]] = known.setdefault("labels", {})
     if (store_id, content_id) in kept:
@@ -70,7 +70,7 @@ def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
 
 
 def keep_labels(known: dict[object, Any], of: tuple[int, int], found: dict[str, str]) -> None:
-    """Keep the labels of an image, given the ids of its store and content, and forget others if they are too long together."""
+    """Keep the labels of an image, given the ids of its store and content. If all are too long together, forget the others."""
     kept: dict[tuple[int, int], dict[str, str]] = known.setdefault("labels", {})
     characters = sum(len(key) + len(value) for key, value in found.items())
     known["characters"] = known.get("characters", 0) + characters
@@ -82,10 +82,10 @@ def keep_labels(known: dict[object, Any], of: tuple[int, int], found: dict[str, 
 
 
 def _down(reader: Reader, store_id: int, top: int, kind: int, what: str) -> tuple[list[int], int]:
-    """Return the indexes with one child each that lead from `top` to other content, and that content.
+    """Return the chain of indexes with only one child that leads down from `top`, and the content at its end.
 
-    It ends at content for which `what` is known. Through such indexes, many entries may lead to the same content, and what is
-    below that need not be read again for each of them. Content of other kinds may share blobs with its siblings.
+    The chain also ends at content for which `what` is known. Many entries may lead to the same content through such indexes, and
+    this way it is not read again for each entry. Other content may share blobs with its siblings.
     """
     if kind != INDEX:
         return [], top
@@ -104,7 +104,7 @@ def _down(reader: Reader, store_id: int, top: int, kind: int, what: str) -> tupl
 
 
 def _size_here(reader: Reader, store_id: int, content_id: int) -> int | None:
-    """Return the size of a blob in a store; None if it is not there, or not whole."""
+    """Return the size of a blob in a store in bytes; None if the store does not have it, or only a part of it."""
     row = reader.row("IS_HERE", {"content_id": content_id, "store_id": store_id})
     return None if row is None else row[0]
 

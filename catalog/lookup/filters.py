@@ -1,4 +1,4 @@
-"""The filters of `query` (docs/scripts.md). This module is loaded only if one is given."""
+"""The filters of `query` (docs/scripts.md). This module is loaded only if a filter is given."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from catalog.lookup.starts import Start
 
 FEW = 1_000
-"""Fewer candidates are looked at one by one; of filters that all select more, the sets are found."""
+"""Fewer candidates than this are tested one by one. If every filter selects more, the filters compute sets of entries instead."""
 _ENOUGH = 50
-"""So few candidates need not be fewer."""
+"""Once a filter selects this few candidates, no narrower filter is looked for."""
 
 
 class EntryFilters:
@@ -79,7 +79,7 @@ class EntryFilters:
         return next((name for name, value in given.items() if value), None)
 
     def past_refuses(self) -> str | None:
-        """Return the first given option that cannot be used with `--at`, because only names and tags of the past are kept."""
+        """Return the first given option that cannot be used with `--at`, because only names and tags are kept of the past; else None."""
         given = {
             "--digest": self.digest,
             "--media-type": self.media_type,
@@ -90,7 +90,7 @@ class EntryFilters:
 
     @property
     def references(self) -> list[Query]:
-        """The values of `--contains` and `--referrers-of` that have to be resolved to a digest first."""
+        """The values of `--contains` and `--referrers-of` that must first be resolved to a digest."""
         return [asked for asked in (self.contains, self.referrers_of) if asked and asked.kind != kinds.DIGEST]
 
     def narrowing(self, asking: Asking) -> Narrowing:
@@ -98,7 +98,7 @@ class EntryFilters:
         return Narrowing(self, asking)
 
     def passes_entry(self, match: Match) -> bool:
-        """Return whether the entry of a match passes the filters for names, whichever manifest below it is meant."""
+        """Return whether the entry of a match passes the filters for names. The manifest below the entry does not matter."""
         return self._is_named(match)
 
     def says(self, match: Match) -> bool:
@@ -121,11 +121,11 @@ class EntryFilters:
 
     @staticmethod
     def _other_keys(match: Match) -> Iterator[tuple[str | None, str | None]]:
-        """Yield the repository and tag of all keys; they are read only if that with which the entry is shown does not do."""
+        """Yield the repository and tag of all keys. They are read only if the key with which the entry is shown does not pass."""
         yield from ((repository, tag) for repository, tag, _ in match.lookup_keys())
 
     def starts(self, reader: Reader) -> list[Start]:
-        """Return the filters that have an index of their own, those first that usually select the least."""
+        """Return the filters that can start from a database index, beginning with those that usually select the fewest entries."""
         content_given = self.annotations or self.labels or self.artifact_type or self.platform
         if not (content_given or self.unnamed or self.media_type):
             return []
@@ -149,7 +149,7 @@ class EntryFilters:
 
 
 class Narrowing:
-    """The filters applied to one catalog, with the digests that `--contains` and `--referrers-of` mean there."""
+    """The filters applied to one catalog, with `--contains` and `--referrers-of` resolved to digests."""
 
     def __init__(self, filters: EntryFilters, asking: Asking) -> None:
         option = filters.content_option
@@ -173,7 +173,7 @@ class Narrowing:
             self._starts.insert(0, self._since)
 
     def __call__(self, match: Match) -> Iterator[Match]:
-        """Yield the match if it passes; with `--referrers-of`, yield the referrers that it is or has below it."""
+        """Yield the match if it passes; with `--referrers-of`, yield the referrers at or below its entry that pass."""
         if self._subject is None:
             if self._accepts(match):
                 yield match
@@ -183,9 +183,9 @@ class Narrowing:
                 yield found
 
     def without_ref(self, few: int | None = None) -> Iterable[Match] | Query | Start | None:
-        """Return the entries that the narrowest filter finds with an index, or what finds them; None if none can.
+        """Return the entries that the narrowest filter finds with an index, or the query or Start that finds them, else None.
 
-        `few` is how many entries the stores have that are asked about, if only some are.
+        `few` is the number of entries in the selected stores, or None if all stores are selected.
         """
         reader, filters = self._reader, self._filters
         if self._subject is not None:
@@ -207,7 +207,7 @@ class Narrowing:
         return None if few is not None else next(iter(self._starts), None)
 
     def alone(self) -> Start | None:
-        """Return the one filter that is given, if it is one whose index has exactly the entries that pass; else None."""
+        """Return the only filter that is given if its index contains exactly the entries that pass; else None."""
         filters = self._filters
         others = (self._subject, filters.digest, self._contains, filters.repository, filters.tag, self._since)
         if len(self._starts) != 1 or any(other is not None for other in others):
@@ -222,7 +222,7 @@ class Narrowing:
         return not self._starts and all(each is None for each in given)
 
     def _narrowest(self) -> Start | None:
-        """Return the filter whose index has the least for it; None if all of them have much, or there is only a name."""
+        """Return the filter that selects the fewest candidates; None if every one selects many, or only names are filtered."""
         if len(self._starts) == 1 and self._filters.repository is None and self._filters.tag is None:
             return self._starts[0]
         best, least = None, FEW
@@ -235,7 +235,7 @@ class Narrowing:
         return best
 
     def _has_few_names(self) -> bool:
-        """Return whether the tag, or the repository, has so few keys that these are looked at rather than anything else."""
+        """Return whether the tag or the repository has so few keys that the search should start from them."""
         filters = self._filters
         if filters.repository is not None and filters.repository.name is not None:
             if filters.tag is not None and filters.tag.glob is None:
@@ -279,7 +279,7 @@ class Narrowing:
 
 
 def _is_below(match: Match) -> bool:
-    """Return whether a match is a referrer that is not an entry itself: below an entry, or not listed at all."""
+    """Return whether a match is a referrer that is not itself an entry, but is below an entry or not listed at all."""
     return match.how is not None and match.below is not None
 
 
@@ -311,7 +311,7 @@ def _digest_of(asking: Asking, query: Query) -> str:
 
 
 def _short_digest(asking: Asking, text: str) -> Query | None:
-    """Return the digest that hex digits alone begin, which no image is called; None if there is none."""
+    """Return the query for a digest whose beginning was given as hex digits only; None if no known digest begins so."""
     try:
         query = parse_digest(text)
     except InvalidReference:
@@ -327,7 +327,7 @@ def _pair(text: str, option: str) -> tuple[Wanted, Wanted | None]:
 
 
 def _one(text: str, option: str) -> Query:
-    """Parse a text that has to mean one digest: a digest or a prefix of one, a name, or a tag."""
+    """Parse a text that must mean one digest: a digest, a prefix of a digest, a name, or a tag. Raises UsageError for a pattern."""
     query = parse_digest(text) if text.startswith("@") else parse_query(text)
     if query.kind in (kinds.PATTERN, kinds.TAG_PATTERN):
         raise UsageError(f"{option} takes one digest, name or ':TAG', not a pattern: {shown(text)}")
@@ -335,7 +335,7 @@ def _one(text: str, option: str) -> Query:
 
 
 class _Repository:
-    """The repository of `--repository`, or with wildcards those that match. Raises UsageError if it cannot be one."""
+    """The value of `--repository`: a repository or a pattern. Raises UsageError if it can be neither."""
 
     def __init__(self, text: str) -> None:
         self.name: str | None = None
@@ -355,13 +355,13 @@ class _Repository:
             raise UsageError(f"{shown(text)} is not a repository: {hint}")
 
     def __call__(self, name: str | None) -> bool:
-        """Return whether a canonical repository is what is asked for."""
+        """Return whether a canonical repository is the requested one or matches the pattern."""
         if self.name is not None:
             return name == self.name
         return name is not None and any(glob.matches(name) for glob in self._globs)
 
     def rows(self, reader: Reader, tag: Wanted | None) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of the keys in these repositories; if one tag is asked for in one repository, only those."""
+        """Yield the rows of the keys in these repositories, or only those with `tag` if it is one tag of one repository."""
         if self.name is not None and tag is not None and tag.glob is None:
             yield from reader.rows("BY_NAME", {"name": f"{self.name}:{tag.text}"})
             return

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 def find(
     reader: Reader, query: Query, place: NamedStore | None, stores: frozenset[int] | None, *, digests: bool = False
 ) -> Iterator[Match]:
-    """Yield every entry that `query` matches, each once, in the order in which they answer.
+    """Yield every entry that `query` matches, each once, in the order in which entries answer.
 
-    `place` is the store that a query with a scheme names; `stores` are the ids of the stores to search, None for all. For
+    `place` is the store that a query with a scheme names; `stores` are the ids of the stores to search, or None for all stores. For
     a digest prefix with `digests`, an entry is yielded once for each matching digest that it has or reaches. Rows are read
     as the caller iterates. Stores that are missing yield nothing.
     """
@@ -52,10 +52,10 @@ def find(
 
 
 def _below(reader: Reader, query: Query, place: NamedStore | None, *, digests: bool) -> Iterator[tuple[Row, str]]:
-    """Yield the entries that have the digest as a manifest below them, and that digest.
+    """Yield the entries that have a manifest with the requested digest below them, each with that digest.
 
-    If a prefix matches several digests, each entry is yielded once, with the first of them; or, with `digests`, the first
-    entry in each store for each digest.
+    If a prefix matches several digests, each entry is yielded once, with the first matching digest; or, with `digests`, the first
+    entry in each store is yielded for each digest.
     """
     from catalog.lookup.content import in_prefix, reaching
 
@@ -76,15 +76,15 @@ def _below(reader: Reader, query: Query, place: NamedStore | None, *, digests: b
             yield row, digest
             continue
         keys = [key for key in Match(reader, row).lookup_keys() if key[0] == repository]
-        if keys:  # if two keys match, report the one with the tag that was asked for (docs/scripts.md)
+        if keys:  # if two keys match, report the key with the requested tag (docs/scripts.md)
             key = next((key for key in keys if key[1] == query.tag), keys[0])
             yield Match(reader, row).replaced(repository=key[0], tag=key[1], name=key[2]).row, digest
 
 
 def _lying(reader: Reader, query: Query, place: NamedStore | None) -> Iterator[Row]:
-    """Yield manifests that no entry of their store reaches, because BuildKit, regctl and oras read them by digest too.
+    """Yield manifests that no entry of their store reaches, because BuildKit, regctl and oras read these by digest too.
 
-    NAME@DIGEST over all stores yields none of them, because they have no name.
+    NAME@DIGEST over all stores yields none, because such manifests have no name.
     """
     from catalog.lookup.content import in_prefix
 
@@ -166,7 +166,7 @@ def _in_store(reader: Reader, query: Query, place: NamedStore) -> Iterator[Row]:
 
 
 def _by_name(reader: Reader, name: str, store_id: int) -> Iterator[Row]:
-    """Yield the entry that answers first, which is usually enough, then those that it shadows."""
+    """Yield the entry that answers first, which is usually enough, then the entries that it shadows."""
     asked = {"name": name, "store_id": store_id}
     yield from reader.rows("STORE_ANSWER_BY_NAME", asked)
     yield from reader.rows("STORE_BY_NAME", asked)
@@ -186,9 +186,9 @@ def _partial_tag(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
 
 
 def _nth(reader: Reader, place: NamedStore, query: Query) -> Iterator[Row]:
-    """Yield element N of the list for `oci:PATH:@N`, counted from 0, including unusable ones (oci_transport.go).
+    """Yield element N of the list for `oci:PATH:@N`, counted from 0, including unusable elements (oci_transport.go).
 
-    The catalog keeps the order of entries only if it decides an answer, so the digest is read from the file itself. Raises
+    The catalog keeps the order of entries only where it decides an answer, so the digest is read from the file itself. Raises
     NotInTime if the file has changed since the catalog read it.
     """
     if reader.past is not None:
@@ -204,14 +204,17 @@ def _nth(reader: Reader, place: NamedStore, query: Query) -> Iterator[Row]:
 
 
 def _ocidir(reader: Reader, tag: str, store_id: int) -> Iterator[Row]:
-    """Yield what regctl finds: raw ref.names equal to the tag, then those that end with `:TAG`, in the list's order."""
+    """Yield the entries that regctl finds: those whose raw ref.name equals the tag, then those whose ref.name ends with `:TAG`.
+
+    Both are in the order of the list.
+    """
     asked = {"tag": tag, "store_id": store_id}
     yield from reader.rows("STORE_BY_REF_NAME", asked)
     yield from reader.rows("STORE_BY_REF_TAIL", asked)
 
 
 def _first(rows: Iterator[Row]) -> Iterator[Row]:
-    """Yield only the first row: the forms of skopeo and regctl mean one entry."""
+    """Yield only the first row, because the forms of skopeo and regctl mean one entry."""
     for row in rows:
         yield row
         return

@@ -1,4 +1,4 @@
-"""Which stores have a blob, and how to open them: what `ocicat serve` needs to read what it was asked for."""
+"""Finds the stores that have a blob, and how to open it, for `ocicat serve`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from catalog.engine.interface import Reader
 
 IN_LIST = "index.json"
-"""The first part of a chain of descriptors: the list of the layout."""
+"""The first item of a chain of descriptors if the chain begins in the list of the layout."""
 _MOST_CARRYING = 8
 _MOST_PARENTS = 4
 _DEEPEST = 4
 """How many stores, manifests of each, and levels of descriptors in descriptors are tried for an embedded blob."""
 _PLACE = 10
-"""How many columns a StorePlace is made of (catalog.db.serving)."""
+"""The number of columns from which a StorePlace is made (catalog.db.serving)."""
 
 
 class StorePlace(NamedTuple):
-    """A store: its id, name and state, the path by which it is opened (catalog.layout.beneath), its shared blob directory or None."""
+    """A store: its id, name and state, the path by which to open it (catalog.layout.beneath), and its shared blob directory or None."""
 
     store_id: int
     store: str
@@ -38,9 +38,9 @@ class StorePlace(NamedTuple):
 class Holder(NamedTuple):
     """A store that has a blob.
 
-    `size` is that of its file when it was listed, in bytes. `is_good` is whether `verify` found that its bytes match the digest,
-    None if nobody looked; that was the file with the identity `verified_as`. `embedded` is true if there is no file, and a
-    descriptor has the bytes.
+    `size` is the size of its file in bytes when it was listed. `is_good` is whether `verify` found that its bytes match the digest,
+    or None if they were never verified. `verified_as` is the identity of the file that was verified. `embedded` is true if there is no
+    file, and a descriptor contains the bytes.
     """
 
     place: StorePlace
@@ -51,8 +51,8 @@ class Holder(NamedTuple):
 
 
 class Carried(NamedTuple):
-    """Where the bytes of an embedded blob are: its own digest comes last in `chain`, each digest is in the field `data` of a
-    descriptor in the one before it, and the first one has a file, or is IN_LIST.
+    """Where the bytes of an embedded blob are. `chain` begins with a digest that has a file, or with IN_LIST, and ends with the
+    digest of the blob. Each digest is embedded in the one before it, in the field `data` of a descriptor.
     """
 
     place: StorePlace
@@ -60,7 +60,7 @@ class Carried(NamedTuple):
 
 
 def carriers(reader: Reader, digest: str, held: Iterable[Holder]) -> list[Carried]:
-    """Return where to find the bytes of a blob that some of its holders have only in a descriptor; a few places of each."""
+    """Return where to find the bytes of a blob in the holders that have it only in a descriptor; a few places per holder."""
     found: list[Carried] = []
     for place in list(islice((each.place for each in held if each.embedded), _MOST_CARRYING)):
         found += [Carried(place, chain) for chain in islice(_chains(reader, place.store_id, (digest,)), _MOST_PARENTS)]
@@ -79,15 +79,15 @@ def _chains(reader: Reader, store_id: int, chain: tuple[str, ...]) -> Iterator[t
 
 
 def place_of_store(reader: Reader, store_id: int) -> StorePlace | None:
-    """Return where a store of this host is; None if it is missing, or belongs to another host."""
+    """Return the place of a store of this host; None if the store is missing or belongs to another host."""
     row = None if reader.host_of(store_id) is not None else reader.row("PLACE_OF_STORE", {"store_id": store_id})
     return None if row is None else _place(row)
 
 
 def holders(reader: Reader, digest: str, stores: frozenset[int] | None) -> list[Holder]:
-    """Return the stores of this host, among `stores` (None: all), that have a blob, in the order in which they answer.
+    """Return the stores of this host, among `stores` (all if None), that have a blob, in the order in which they answer.
 
-    Those whose file has another size than the blob has, as far as that is known, come last.
+    Stores whose file is known to have the wrong size come last.
     """
     found: list[tuple[bool, Holder]] = []
     for row in reader.rows("HOLDING", {"digest": digest}):

@@ -1,4 +1,4 @@
-"""Sets of ids that may have a million members, and the texts in which statements take them."""
+"""Sets of ids that may have a million members, and the text in which a statement takes them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Ids:
-    """The ids of contents or entries, which come in increasing order. It takes 8 bytes for each, where a set takes 60."""
+    """The ids of contents or entries, given in increasing order. This takes 8 bytes per id, where a set takes 60."""
 
     __slots__ = ("_array",)
 
@@ -25,7 +25,7 @@ class Ids:
         return at < len(self._array) and self._array[at] == id_
 
     def text(self) -> str:
-        """Return them as the parameter `ids` of a statement."""
+        """Return the ids as the parameter `ids` of a statement."""
         return ids_text(self._array)
 
 

@@ -1,6 +1,6 @@
 """Everything about one image, from every store, on one page (`ocicat inspect`).
 
-Each section has a limited number of items, and the total number. What is not known is None.
+Each section has a limited number of items, and the total number of items. Values that are not known are None.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIMIT = 10
 """The default number of items per section."""
 _COUNTED = MOST_ROWS
 _SHARED_COUNTED = 1_000
-"""The number of images up to which those that share a layer are counted, as in the statement SHARING."""
+"""The number up to which images that share a layer are counted, as in the statement SHARING."""
 _EXAMPLES = 3
 _KINDS = {MANIFEST: "manifest", INDEX: "index"}
 _ROLES = ("manifest", "config", "layer")
@@ -44,7 +44,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "history": ("store", "name", "tag", "since", "until"),
     "problems": ("store", "kind", "subject", "detail"),
 }
-"""The sections of a page in order, and the keys of an item of each."""
+"""The sections of a page in order, each with the keys of its items."""
 TITLES = {
     "names": "Names",
     "stores": "Where it is",
@@ -59,17 +59,17 @@ TITLES = {
     "history": "History",
     "problems": "Problems",
 }
-"""What people read above each section."""
+"""The heading of each section in text output."""
 
 HEAD = (
     "digest", "kind", "media_type", "artifact_type", "size", "config", "subject", "created", "platform", "layer_count",
     "blob_count", "total_size",
 )  # fmt: skip
-"""What a page says besides its sections, in order."""
+"""The fields of a page before its sections, in order."""
 
 
 class Section:
-    """The first items of a section, and how many there are; more than `at_least` says if not all were counted."""
+    """The first items of a section, and the total number. If `at_least` is true, counting stopped there and there are more."""
 
     __slots__ = ("at_least", "items", "total")
 
@@ -89,12 +89,12 @@ class Section:
         return f"Section({self.items!r}, total={self.total}, at_least={self.at_least})"
 
     def as_object(self) -> dict[str, object]:
-        """The section, as JSON has it."""
+        """Return the section as in JSON."""
         return {"total": self.total, "at_least": self.at_least, "items": self.items}
 
 
 class Page:
-    """All about the digest that `match` answers; `limit` is for the items of each section. Raises CatalogUnavailable."""
+    """Everything about the digest of `match`. Each section has at most `limit` items. Raises CatalogUnavailable."""
 
     def __init__(self, reader: Reader, match: Match, limit: int = LIMIT) -> None:
         self._reader = reader
@@ -126,7 +126,7 @@ class Page:
         return f"Page({self.digest!r}{''.join(totals)})"
 
     def as_object(self) -> dict[str, object]:
-        """The page, as JSON has it."""
+        """Return the page as in JSON."""
         return {**self.head, **{name: section.as_object() for name, section in self.sections.items()}}
 
     # --- the sections -------------------------------------------------------------------------------------------
@@ -247,7 +247,7 @@ class Page:
     # --- below --------------------------------------------------------------------------------------------------
 
     def _blob_problems(self) -> Iterator[Row]:
-        """The blobs of the image that are absent or damaged in the first stores that have it."""
+        """Yield the blobs of the image that are absent or damaged, for the first stores that have the image."""
         for store_id, store, *_, is_unjudged, is_sparse in list(self._rows("HOLDERS_OF"))[: self._limit]:
             for manifest, _ in self._manifests():
                 for role, _, digest, _, expected, held, is_good, _ in list(
@@ -255,12 +255,12 @@ class Page:
                 ):
                     what = f"the {_ROLES[role]}" + ("" if digest == manifest else f" of {manifest}")
                     if held is None:
-                        # A manifest of an index need not be there, nor a layer in a sparse store.
+                        # A store need not have every manifest of an index, and a sparse store need not have the layers.
                         if manifest == digest or is_unjudged or (is_sparse and role == _LAYER):
                             continue
                         yield store, "missing-blob", digest, what
                     elif is_good is not None and not is_good:
-                        yield store, "digest-differs", digest, f"{what}: its bytes are not what its digest says"
+                        yield store, "digest-differs", digest, f"{what}: its bytes do not match its digest"
                     elif expected is not None and held != expected:
                         from catalog.names.sizes import in_bytes
 
@@ -273,7 +273,7 @@ class Page:
                 yield {"name": name, "digest": digest, "layers": layers, "manifest": manifest}
 
     def _manifests(self) -> Iterator[tuple[str, int]]:
-        """The digests and content ids of the manifests that the image consists of: itself, or those of the index."""
+        """Yield the digests and content ids of the manifests of the image: itself, or the first images of the index."""
         if self._kind == MANIFEST and self._id is not None:
             yield self.digest, self._id
         for content_id, digest, kind, platform, *_ in self._children[: self._limit]:

@@ -25,7 +25,7 @@ _STALE = ("invalid", "unreadable")
 
 
 def without_ref(asking: Asking, narrowing: Narrowing | None) -> Iterator[Match]:
-    """Yield every entry that may pass `narrowing` once, found by the index of its narrowest filter; referrers perhaps several times."""
+    """Yield every entry that may pass `narrowing`, found by the index of its narrowest filter. Only referrers may come more than once."""
     reader, scope = asking.reader, asking.stores
     if asking.by_spans:
         return once(asking.past(None))
@@ -43,9 +43,9 @@ def without_ref(asking: Asking, narrowing: Narrowing | None) -> Iterator[Match]:
 
 
 def counted(asking: Asking, narrowing: Narrowing | None) -> int | None:
-    """Return how many entries there are that pass `narrowing`, if an index alone has them; else None, and list them.
+    """Return the number of entries that pass `narrowing` if an index alone can tell; else None, and the caller has to list them.
 
-    The notes are those of the list.
+    The notes are the same as for the list.
     """
     if asking.reader.past is not None:
         return None
@@ -67,13 +67,13 @@ def counted(asking: Asking, narrowing: Narrowing | None) -> int | None:
 
 
 def note_stale(asking: Asking, store: str, state: str, since: int) -> None:
-    """Note that a store cannot be read since `since`, in milliseconds since 1970, if that is its state."""
+    """Report a note if the state of a store means that it cannot be read; `since` is in milliseconds since 1970, UTC."""
     if state in _STALE:
         asking.note(_stale_note(store, state, since))
 
 
 def _few(asking: Asking) -> int | None:
-    """Return how many entries the stores have that are asked about; None if all stores are, or the past is asked."""
+    """Return the number of entries in the selected stores; None if all stores are selected or the question is about the past."""
     scope = asking.stores
     if scope is None or asking.reader.past is not None:
         return None
@@ -81,7 +81,7 @@ def _few(asking: Asking) -> int | None:
 
 
 def _stores(asking: Asking) -> list[int]:
-    """Return the ids of the stores that are asked about, in the order in which they answer."""
+    """Return the ids of the selected stores, in the order in which they answer."""
     scope = asking.stores
     return [row[0] for row in list(asking.reader.rows("STORE_NAMES", {})) if scope is None or row[0] in scope]
 
@@ -95,7 +95,7 @@ def _rows_of(asking: Asking, start: Start) -> Iterator[tuple[Any, ...]]:
 
     found = start.entries()
     first = list(islice(found, _CHUNK))
-    if len(first) < _CHUNK:  # so few that the other stores need not be looked at to tell which answers first
+    if len(first) < _CHUNK:  # so few that they are sorted here, without reading the list of stores
         place = {entry_id: number for number, (entry_id, _) in enumerate(first)}
         rows = list(asking.reader.rows("BY_ENTRIES", {"ids": ids_text(place)}))
         scope = asking.stores
@@ -115,7 +115,7 @@ def _rows_of(asking: Asking, start: Start) -> Iterator[tuple[Any, ...]]:
 
 
 def noted(matches: Iterable[Match], note: Callable[[str], None]) -> Iterator[Match]:
-    """Yield the matches, and note each store that cannot be read and answers with its last entries (docs/resolution.md)."""
+    """Yield the matches, and report each store that cannot be read and answers with its last entries (docs/resolution.md)."""
     seen: set[int] = set()
     for match in matches:
         if match.state in _STALE and match.store_id not in seen:
@@ -125,21 +125,21 @@ def noted(matches: Iterable[Match], note: Callable[[str], None]) -> Iterator[Mat
 
 
 def _stale_note(store: str, state: str, since: int) -> str:
-    """Return the note for a store that cannot be read since `since`, milliseconds since 1970, UTC."""
+    """Return the note for a store that has not been readable since `since`, in milliseconds since 1970, UTC."""
     from catalog.names.moment import rfc3339
 
     return f"store {shown(store)} has been {state} since {rfc3339(since)}: using its last entries"
 
 
 def narrowed(matches: Iterable[Match], narrowing: Narrowing) -> Iterator[Match]:
-    """Yield the matches that pass, or the referrers that stand for them."""
+    """Yield the matches that pass, or the referrers that replace them."""
     return (found for match in matches for found in narrowing(match))
 
 
 def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...], limit: int | None = None) -> list[Match]:
-    """Return the matches sorted by one of `fields`, in reverse if `key` begins with `-`. `size` is that of the whole image.
+    """Return the matches sorted by one of `fields`, in reverse if `key` begins with `-`. `size` means the size of the whole image.
 
-    With `limit` these are the first ones, and no more than that are kept. Raises UsageError for any other key.
+    With `limit`, only the first `limit` matches are returned and kept in memory. Raises UsageError for any other key.
     """
     field = sort_field(key, fields)
 
@@ -149,7 +149,7 @@ def in_order(matches: Iterable[Match], key: str, fields: tuple[str, ...], limit:
 
     is_reverse = key.startswith("-")
     if limit is None:
-        # Not `key=value`, which would ask for all values after the last match was read (blocks.py).
+        # With `key=value`, `sorted` would request all values after the last match was read, too late for blocks.py.
         valued = sorted([(value(match), match) for match in matches], key=_first, reverse=is_reverse)
         return [match for _, match in valued]
     import heapq
@@ -165,7 +165,7 @@ def sort_field(key: str, fields: tuple[str, ...]) -> str:
     """Return the field that `--sort KEY` means. Raises UsageError if lists cannot be sorted by it."""
     field = key.removeprefix("-")
     if field == "size":
-        field = "total_size"  # people mean the image, not its manifest
+        field = "total_size"  # users mean the image, not its manifest
     if field not in fields or field in ("names", "annotations", "platforms", "labels"):
         from catalog.names.nearest import did_you_mean
 
@@ -176,7 +176,7 @@ def sort_field(key: str, fields: tuple[str, ...]) -> str:
 
 
 def of_content(reader: Reader, matches: Iterable[Match], *, labels: bool = True) -> Iterator[Match]:
-    """Yield the matches, after what is asked about their images, with `labels` these too, was read for many of them at once."""
+    """Yield the matches, after reading the facts about their images (with `labels`, also their labels) for many matches at once."""
     from catalog.lookup.blocks import Blocks
 
     return Blocks(reader, _content_of, labels=labels).learned(matches)

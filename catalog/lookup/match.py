@@ -24,7 +24,7 @@ CONTENT_ID = _AT["content_id"]
 CONTENT_KIND = _AT["content_kind"]
 PLATFORM = _AT["platform"]
 SOURCE = _AT["source"]
-"""The place of the source of the key with which an entry is shown; null if it has none."""
+"""The position of the source of the key with which an entry is shown. The source is null if the entry has no key."""
 _STATE = _AT["state"]
 _SINCE = _AT["state_since"]
 
@@ -61,17 +61,17 @@ HELD = frozenset(
     ("store", "path", "name", "names", "repository", "tag", "ref_name", "image_name", "digest", "media_type", "size",
      "artifact_type", "listed", "shadowed", "fallback")
 )  # fmt: skip
-"""The keys that have values for the past; the others are null then."""
+"""The keys that have values for the past. The values of the other keys are null for the past."""
 STORED = {field: _AT[field] for field in HELD if field in _AT and field != "shadowed"}
-"""Where in a row the keys stand that are shown as they are stored, now and for the past: most of what is printed."""
+"""The position in a row of each key whose value is shown as it is stored, for the present and the past: most of what is printed."""
 
 
 class Match:
     """One entry that matches. `row` has the columns of COLUMNS.
 
-    `fallback` is true if buildx's single-entry rule found it; `below` is the digest of the manifest below the entry that
-    was asked for; `how` says how a referrer is known to be one, if referrers were asked for. `names`, `platforms` and
-    `annotations` are read from the catalog on access, so it must still be open.
+    `fallback` is true if buildx's single-entry rule found the entry. `below` is the digest of the requested manifest if it is
+    below the entry, else None. `how` is the way in which a referrer refers to its subject, or None if referrers were not requested.
+    `names`, `platforms` and `annotations` are read from the catalog on access, so the catalog must still be open.
     """
 
     __slots__ = ("_reader", "below", "fallback", "how", "row")
@@ -108,7 +108,7 @@ class Match:
 
     @property
     def answered(self) -> str:
-        """The digest that `resolve` prints: that of the entry, or of the manifest below it."""
+        """The digest that `resolve` prints: the digest of the entry, or of the requested manifest below it."""
         return self.below or self.digest
 
     @property
@@ -119,7 +119,7 @@ class Match:
 
     @property
     def order(self) -> tuple[bool, int, str]:
-        """The sort key of its store: lowest priority number first, then by name (docs/resolution.md).
+        """The sort key of its store: the lowest priority number first, then by name (docs/resolution.md).
 
         Manifests that no entry reaches come last.
         """
@@ -132,7 +132,7 @@ class Match:
 
     @property
     def host(self) -> str | None:
-        """The host of its store; None for this host."""
+        """The name of the host of its store; None for this host."""
         return self._reader.host_of(self.store_id)
 
     @property
@@ -184,13 +184,13 @@ class Match:
 
     @property
     def media_type(self) -> str | None:
-        """The media type in the descriptor; None if it has none, and for the past."""
+        """The media type in the descriptor; None if it has none, or for a time of which only spans of names are known."""
         found: str | None = self.row[_AT["media_type"]]
         return found
 
     @property
     def size(self) -> int | None:
-        """The size of the manifest in bytes according to the descriptor; None if it has none, and for the past."""
+        """The size of the manifest in bytes according to the descriptor; None in the same cases as `media_type`."""
         found: int | None = self.row[_AT["size"]]
         return found
 
@@ -294,19 +294,19 @@ class Match:
 
     @property
     def total_size(self) -> int | None:
-        """The bytes of everything that the image consists of, layers included, each blob once; None if not all was read."""
+        """The total bytes of all blobs of the image, including layers, each counted once; None if not all were read."""
         found = self._fact("total_size")
         return found if isinstance(found, int) else None
 
     @property
     def created(self) -> str | None:
-        """When the image was created according to its config, in RFC 3339, UTC; of an index, its newest image. Or None."""
+        """When the image, or the newest image of an index, was created according to its config, in RFC 3339, UTC; or None."""
         found = self._fact("created")
         return found if isinstance(found, str) else None
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of the image; of an index, those of all its images."""
+        """The labels of the image, or of all images of an index."""
         found = self._fact("labels")
         return found if isinstance(found, dict) else {}
 
@@ -336,7 +336,7 @@ class Match:
 
 
 def once(matches: Iterable[Match]) -> Iterator[Match]:
-    """Yield each entry once, and each referrer, which several entries may be or reach, once per store."""
+    """Yield each entry once. Yield each referrer once per store, because several entries may be or reach it."""
     seen: set[int | tuple[int, str]] = set()
     for match in matches:
         key = match.entry_id if match.how is None else (match.store_id, match.digest)

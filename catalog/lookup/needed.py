@@ -1,4 +1,4 @@
-"""Check whether a store has all blobs of an image that a build needs: the manifests, configs and layers that it uses.
+"""Check whether a store has all blobs of an image that a build needs: the manifests, configs and layers that the build uses.
 
 Layers that may be absent from a layout (nondistributable, or with `urls`) are not needed. A blob whose bytes are known to
 be wrong, or whose size differs from its descriptor, counts as absent.
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     Row = tuple[Any, ...]
 
 _ROLES = ("manifest", "config", "layer")
-"""What a blob is to an image, by the number of `edge.role`. The manifest itself has the number of a child."""
+"""The role of a blob in an image, by the number of `edge.role`. The manifest itself has the number of a child."""
 
 
 def this_machine() -> Platform:
-    """Return the default platform of a build: that of the builder, which is assumed to be this machine."""
+    """Return the default platform of a build: the platform of the builder, which is assumed to be this machine."""
     return normalize("linux", os.uname().machine)
 
 
 class Needs:
     """Checks whether the images that a build needs are complete.
 
-    `platforms` are those that the build needs; None means whatever the builder uses. Of an index, the builder uses the
-    image for its own platform. An index without one is complete if any of its images is, because the builder may be
+    `platforms` are the platforms that the build needs; None stands for the image that the builder uses, which is an index's image for
+    the builder's own platform. An index without such an image is complete if any of its images is, because the builder may be
     another machine. `is_there` is called for each blob that the catalog lists in the store, and returns False if a build
-    cannot see it there. `archives` are the ids of stores that a build cannot read at all, because they are archives.
+    cannot see the blob there. `archives` are the ids of stores that a build cannot read at all, because they are archives.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class Needs:
         self._archives = archives
 
     def images(self, match: Match) -> tuple[str, ...]:
-        """Return the digest that the build uses for each platform: that of the image, or that of the entry for None.
+        """Return the digest that the build uses for each platform: the digest of the image, or of the entry for None.
 
-        Raises NotFound if `match` has no such image or lacks blobs of it, and NotInTime if that is not known yet.
+        Raises NotFound if `match` has no such image or lacks some of its blobs, and NotInTime if this is not known yet.
         """
         try:
             return tuple(self._image(match, platform) for platform in self._platforms)
@@ -100,7 +100,7 @@ class Needs:
         return found.digest
 
     def _check_index(self, match: Match) -> None:
-        """Raise NotFound if the image that the builder uses of an index is not complete."""
+        """Raise NotFound if the image of an index that the builder uses is not complete."""
         images = images_of(self._reader, match)
         names = (name for _, _, _, _, name, _, _ in images if name is not None)
         if any(self._builder.rank(name) is not None for name in names):

@@ -22,11 +22,11 @@ MOST_BYTES = 64 << 20
 MOST_INFLATED = 256 << 20
 """How much of a compressed archive is inflated to answer a question, in bytes."""
 _HELD_BYTES = 4 << 20
-"""Of a larger one no descriptors are kept in memory but the one that is asked for. A server answers several such questions at once."""
+"""For a larger index.json, only the requested descriptor is kept in memory, because a server answers several such questions at once."""
 
 
 def digest_of_element(reader: Reader, place: NamedStore, query: Query) -> str | None:
-    """Return the digest of the element that `query` asks for; None if the list is shorter or the element is not usable.
+    """Return the digest of the element that `query` requests; None if the list is shorter or the element is not usable.
 
     Raises InvalidReference if no number follows the `@`, NotInTime if the file has changed since the catalog read it, and
     CatalogUnavailable if it cannot be read or is larger than MOST_BYTES.
@@ -39,7 +39,7 @@ def digest_of_element(reader: Reader, place: NamedStore, query: Query) -> str | 
     try:
         limits = ListLimits(index_bytes=MOST_BYTES, in_memory_bytes=_HELD_BYTES, archive_bytes=MOST_INFLATED)
         with read_index(path, limits, number=int(number)) as content:
-            deque(content, maxlen=0)  # what is streamed is certain at the end
+            deque(content, maxlen=0)  # the streamed content is only valid once all of it was read
     except IndexChanged as error:
         raise _changed(place) from error
     except IndexProblem as error:

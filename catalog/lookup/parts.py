@@ -1,6 +1,6 @@
-"""Find the parts of an image, and what one image has and another has not: platforms, layers, bytes.
+"""Find the parts of an image, and the parts that one image has and another does not have: platforms, layers, bytes.
 
-This uses the manifests that the catalog has read, in any store, because an image is the same in every store. Whatever is
+This uses the manifests that the catalog has read, in any store, because an image is the same in every store. A value that is
 not known is None, never 0.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from catalog.engine.interface import Reader
 
 MOST_ROWS = 10_000
-"""The parts of an image with more descriptors than this count as not known, because a layout may have any number."""
+"""The parts of an image with more descriptors than this count as unknown, because a layout may have any number of descriptors."""
 _KEPT = 1_000
 _OTHER = 3  # the kind of content that is JSON without digests, so that it leads to no other blob
 _CHILD, _CONFIG, _LAYER = 0, 1, 2
@@ -25,10 +25,10 @@ _CONFIGS = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.
 
 
 class Parts:
-    """The parts of an image, each None if it is not known.
+    """The parts of an image. Each is None if it is not known.
 
-    `platforms` are os/arch[/variant], without attestations. `layers` has the size in bytes of each layer by its digest, and
-    `blobs` that of every blob of the image; a size is None if no descriptor has it.
+    `platforms` are os/arch[/variant], without attestations. `layers` maps the digest of each layer to its size in bytes, and
+    `blobs` does so for every blob of the image; a size is None if no descriptor gives it.
     """
 
     __slots__ = ("blobs", "layers", "platforms")
@@ -49,7 +49,7 @@ NOTHING = Parts(frozenset(), {}, {})
 
 
 class Images:
-    """Reads the parts of images in a catalog, and caches those of the last ones."""
+    """Reads the parts of images in a catalog, and caches the parts of the most recent images."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -68,14 +68,14 @@ class Images:
 
 
 def only_in(one: dict[str, int | None] | None, other: dict[str, int | None] | None) -> dict[str, int | None] | None:
-    """Return the blobs that `one` has and `other` has not; None if either is not known."""
+    """Return the blobs that are in `one` and not in `other`; None if either is not known."""
     if one is None or other is None:
         return None
     return {digest: size for digest, size in one.items() if digest not in other}
 
 
 def total(blobs: dict[str, int | None] | None) -> int | None:
-    """Return the total size of the blobs in bytes; None if one of them is not known."""
+    """Return the total size of the blobs in bytes; None if any size is not known."""
     if blobs is None:
         return None
     sizes = [size for size in blobs.values() if size is not None]
@@ -102,7 +102,7 @@ def _read(reader: Reader, digest: str) -> Parts:
 
 
 def _platforms(top: str, rows: list[tuple[Any, ...]]) -> frozenset[str] | None:
-    """Return the platforms of the image `top`: from its index, else from the configs of its manifests."""
+    """Return the platforms of the image `top`, from its index or else from the configs of its manifests; None if not all are known."""
     kinds = {row[0]: row[1] for row in rows}
     own: dict[str, str] = {}
     unread: set[str] = set()

@@ -1,7 +1,7 @@
 """The spans of names (`history`), and answers for times before the catalog kept everything that `--at` needs.
 
-A span says which digest a name or tag of a store had, from when until when, while the store existed under one name. A match
-made of a span has null for what a span does not have.
+A span records which digest a name or tag of a store had, from when until when, while the store existed under one name. A match
+that is made from a span has null for all values that a span does not have.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ SPAN_FIELDS = ("since", "until", "store", "path", "name", "repository", "tag", "
 
 
 class Span:
-    """A name of a store had `digest` from `since` until `until` (None: it still has), in milliseconds since 1970, UTC.
+    """A name of a store had `digest` from `since` until `until` (None if it still has it), in milliseconds since 1970, UTC.
 
-    `store` is the name of the store at that time. `origin` is None for what ocicat saw, and `olareg` for what the layout
-    itself records. `began` and `ended` are moments: 0 for before the first moment, None if the span has not ended.
+    `store` is the name of the store at that time. `origin` is None if ocicat saw the span, and `olareg` if the layout itself
+    records it. `began` and `ended` are moments: 0 for before the first moment, None if the span has not ended.
     """
 
     __slots__ = (
@@ -71,7 +71,7 @@ class Span:
 
 
 class PastMatch(Match):
-    """A match made of the span that answered at a time."""
+    """A match made from the span that answered at a time."""
 
     __slots__ = ()
 
@@ -91,16 +91,16 @@ class PastMatch(Match):
         super().__init__(reader, tuple(held.get(column) for column in COLUMNS))
 
     def lookup_keys(self) -> list[tuple[str | None, str | None, str | None]]:
-        """Return the one key by which it answered, as (repository, tag, name)."""
+        """Return the one key of the span, as (repository, tag, name)."""
         return [(self.row[COLUMNS.index("repository")], self.tag, self.name)]
 
     def value(self, field: str) -> object:
-        """Return the value of a field; None if history does not have it."""
+        """Return the value of a field, or None for a field that a span does not have."""
         return super().value(field) if field in _HELD else None
 
 
 def spans(reader: Reader, query: Query | None) -> Iterator[Span]:
-    """Yield the spans of what `query` names, the oldest first; all spans if it is None.
+    """Yield the spans of the names or tags that `query` matches, the oldest first, or all spans if `query` is None.
 
     Raises UnknownStore, and UsageError for a form other than a name, a tag or a pattern.
     """
@@ -130,11 +130,11 @@ def _spans(reader: Reader, query: Query | None) -> Iterator[Span]:
     elif query.kind == kinds.PATTERN:
         yield from _by_pattern(reader, query)
     else:
-        raise UsageError(f"{shown(query.text)}: history is kept by name and tag: ask for a name, ':TAG' or a pattern")
+        raise UsageError(f"{shown(query.text)}: history is kept by name and tag: give a name, ':TAG' or a pattern")
 
 
 def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
-    """Yield the spans of the names that pointed to a digest, or to one that begins with `digest`, the oldest first."""
+    """Yield the spans of the names that pointed to `digest`, or to a digest that begins with it, the oldest first."""
     asked = [digest]
     if not is_docker_digest(digest):
         from catalog.lookup.content import in_prefix
@@ -146,18 +146,19 @@ def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
 
 
 def in_stores(reader: Reader, texts: tuple[str, ...]) -> Callable[[Span | Change], bool]:
-    """Return a test whether a span or change is of one of the stores in `--store`: names of that time, paths, or globs.
+    """Return a function that tests whether a span or change belongs to a store in `--store`.
 
-    Raises UnknownStore for a text that matches no store, present or past.
+    `texts` are names that a store had at that time, paths, or globs. Raises UnknownStore for a text that matches no store, present
+    or past.
     """
     tests = [_is_of(reader, text) for text in texts]
     return lambda span: any(test(span) for test in tests)
 
 
 def at(reader: Reader, query: Query | None, moment: int, stores: frozenset[int] | None) -> Iterator[Match]:
-    """Yield what `query` matched at `moment` (milliseconds since 1970, UTC), before the catalog's first moment, by spans.
+    """Yield the matches of `query` at the time `moment` (milliseconds since 1970, UTC), before the catalog's first moment, from spans.
 
-    `stores` are the ids of the stores that may answer, None for all.
+    `stores` are the ids of the stores that may answer, or None for all stores.
     """
     for span in _spans(reader, query):
         held = not span.began and span.since <= moment and (span.until is None or moment < span.until)
@@ -166,7 +167,7 @@ def at(reader: Reader, query: Query | None, moment: int, stores: frozenset[int] 
 
 
 def _by_todays_clock(reader: Reader, found: Iterable[Span]) -> Iterator[Span]:
-    """Yield the spans, with corrected times if a clock that was wrong recorded the last changes."""
+    """Yield the spans, with corrected times if the clock was wrong when the last changes were recorded."""
     now = time.time_ns() // 1_000_000
     mended: dict[int, dict[int, int]] = {
         host: labels
@@ -182,9 +183,9 @@ def _by_todays_clock(reader: Reader, found: Iterable[Span]) -> Iterator[Span]:
 
 
 def _store_of(reader: Reader, query: Query) -> tuple[str | None, Callable[[Span], bool]]:
-    """Return the image that follows the store in a query, or None, and a test whether a span is of that store.
+    """Return the image that follows the store in a query, or None, and a function that tests whether a span belongs to that store.
 
-    A store that is gone is found by a name or path that it had.
+    A store that no longer exists is found by a name or path that it had.
     """
     text = query.place or ""
     try:
@@ -204,7 +205,10 @@ def _store_of(reader: Reader, query: Query) -> tuple[str | None, Callable[[Span]
 
 
 def _had_store(reader: Reader, text: str) -> Callable[[Span], bool] | None:
-    """Return a test whether a span is of the store that had the name or absolute path `text`; None if none had it."""
+    """Return a function that tests whether a span belongs to the store that had the name or absolute path `text`.
+
+    Return None if no store had it.
+    """
     if text[0] == "/":
         path = encode_path(text)[0]
         return (lambda span: span.path == path) if _had_path(reader, path) else None
@@ -250,5 +254,5 @@ _numbers: dict[tuple[object, ...], int] = {}
 
 
 def _number(span: Span) -> int:
-    """Return a negative number that identifies the span, which is no entry's id, and the same for the same span."""
+    """Return a negative number that identifies the span. It differs from the id of every entry, and equal spans have equal numbers."""
     return -_numbers.setdefault((span.store_id, span.repository, span.tag, span.since), len(_numbers) + 1)

@@ -25,13 +25,13 @@ _WAY_OF = {
     "containerd": 3,
     "kind": 4,
 }
-"""The number in _WAYS for each word of the catalog. The lowest one is reported."""
+"""The index in _WAYS for each word in the catalog. The way with the lowest index is reported."""
 
 
 class Referrers:
-    """The referrers of `digest` in every store, as matches with `how`: entries, manifests below entries, and unlisted ones.
+    """The referrers of `digest` in every store, as matches with `how`: entries, manifests below entries, and unlisted manifests.
 
-    An entry for which `passes` is false yields nothing, neither itself nor what is below it.
+    An entry for which `passes` returns false yields nothing, neither itself nor a manifest below it.
     """
 
     def __init__(self, reader: Reader, digest: str, passes: Callable[[Match], bool]) -> None:
@@ -48,7 +48,7 @@ class Referrers:
         self._above = Above(reader, ids.values())
 
     def everywhere(self) -> Iterator[Match]:
-        """Yield all of them. A store may yield one several times; the first is the one to show."""
+        """Yield all referrers. A store may yield the same referrer several times; only the first is to be shown."""
         first = self._above.first(self._passes)
         for by, content_id in self._ids.items():
             for row in list(self._reader.rows("BY_DIGEST", {"digest": by})):
@@ -61,7 +61,7 @@ class Referrers:
                     yield self._unlisted(row, by)
 
     def of(self, match: Match) -> Iterator[Match]:
-        """Yield the referrers that `match` is or has below it, without those already yielded for an earlier match."""
+        """Yield the referrers at or below the entry of `match`, except those already yielded for an earlier match."""
         if not match.listed:
             if match.digest in self._how and self._passes(match):
                 yield self._unlisted(match.row, match.digest)
@@ -81,7 +81,7 @@ class Referrers:
             yield self._itself(row, by) if by in itself else self._below(row, by)
 
     def _shown(self, match: Match) -> Row | None:
-        """Return the row with which to show the entry of a referrer; None if the entry neither is nor has one below it."""
+        """Return the row that shows the entry of a referrer; None if the entry is not a referrer and has none below it."""
         found = self._above.entries.get(match.entry_id)
         if found is None and match.digest in self._how:
             key = "referrer", match.digest

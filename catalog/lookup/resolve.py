@@ -1,4 +1,4 @@
-"""Resolve a reference to one answer, or raise the error that says why there is none (docs/resolution.md)."""
+"""Resolve a reference to one answer, or raise an error that explains why there is none (docs/resolution.md)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STALE = ("invalid", "unreadable")
 
 
 class Asking:
-    """Answers references in the stores `stores` (None: all). `note` is called with notes for the user, each once.
+    """Answers references in the stores with the ids `stores` (all if None). `note` is called once for each note to the user.
 
     `strict` refuses buildx's single-entry rule, and the last entries of a store that cannot be read. With a reader of the
     past (`Reader.at`), the answers are those of that time. With `platform`, `resolve` returns the image of an index for
@@ -61,7 +61,7 @@ class Asking:
 
     @property
     def by_spans(self) -> bool:
-        """Whether that time is before the past that the catalog keeps row by row, so that only spans of names are known."""
+        """Whether the time of the answers is so early that the catalog has only spans of names for it, and no rows of the past."""
         return self.reader.past is not None and self.reader.past.numbers is None
 
     def matches(self, query: Query) -> Iterator[Match]:
@@ -82,9 +82,9 @@ class Asking:
             self._note_pending(query, place)
 
     def resolve(self, query: Query, *, first: bool = False, shadowed: bool = False) -> Match:
-        """Return the one answer. `first` takes it from the first store that has one.
+        """Return the one answer, or with `first` the answer of the first store that has one.
 
-        With `needs`, `shadowed` also tries the shadowed entries of a store if the one that answers is not complete.
+        With `needs`, `shadowed` also tries the shadowed entries of a store if the entry that answers is not complete.
         Raises NotFound, Ambiguous, UnknownStore, and NotInTime if the answer depends on content that is not read yet.
         """
         self.reader.known.clear()
@@ -119,14 +119,14 @@ class Asking:
         return self._itself(found)
 
     def _candidates(self, query: Query) -> Iterator[Match]:
-        """Yield what may answer over all stores: one match per store and digest."""
+        """Yield the candidates from all stores: one match per store and digest."""
         found = self._answers(query) if query.kind == kinds.NAME else self._matches(query, None, digests=True)
         return self._near(found)
 
     def _complete(self, query: Query, needs: Needs, *, first: bool, shadowed: bool) -> Match:
-        """Return the one answer among the complete images, and note each incomplete one that was passed over.
+        """Return the one answer among the complete images, and report a note for each incomplete image that was passed over.
 
-        If none is complete, raises NotFound, which says why the first one is not; else as `resolve`.
+        Raises NotFound if no image is complete, with the reason for the first one; other errors as in `resolve`.
         """
         refused: list[tuple[str, NotFound]] = []
         used: dict[tuple[int, str], object] = {}
@@ -158,12 +158,13 @@ class Asking:
         return found
 
     def _near(self, matches: Iterable[Match]) -> Iterator[Match]:
-        """Yield the matches in stores of this host; or, if there are none, those of other hosts, which come later.
+        """Yield the matches in stores of this host or, if there are none, those of other hosts, which come later in `matches`.
 
         If several hosts have the same layout, only one of its copies counts.
         """
         is_near: bool | None = None
-        copies: frozenset[int] | None = None  # read once per question, because they depend on who read the newest file
+        # Read only once per question, because the copies depend on which host has read the newest file.
+        copies: frozenset[int] | None = None
         for match in matches:
             near = self.reader.host_of(match.store_id) is None
             if not near:
@@ -176,7 +177,7 @@ class Asking:
             yield match
 
     def _for_platform(self, query: Query, matches: Iterable[Match]) -> Iterable[Match]:
-        """Return the matches, or the image that each has for the requested platform; those without one are left out."""
+        """Return the matches, each replaced by its image for the requested platform, if any. Matches without one are left out."""
         if self.platform is None:
             return matches
         return self._children(query, matches, self.platform)
@@ -195,7 +196,7 @@ class Asking:
                 self.note(f"{shown(query.text)} in {shown(match.store)} cannot be used for {platform}: {why}")
 
     def _itself(self, match: Match) -> Match:
-        """Return the match itself, or the manifest below its entry if that is what was found."""
+        """Return the match itself, or a match for the manifest below its entry if that was found."""
         if match.below is None:
             return match
         from catalog.lookup.content import as_below
@@ -203,7 +204,7 @@ class Asking:
         return as_below(self.reader, match, match.below)
 
     def past(self, query: Query | None) -> Iterator[Match]:
-        """Yield what a query matched at the requested time; with None, everything."""
+        """Yield the matches of a query at the requested time, or everything if `query` is None."""
         from catalog.lookup.past import at
 
         return at(self.reader, query, self.moment or 0, self.stores)
@@ -247,19 +248,19 @@ class Asking:
         return NotFound(f"nothing matches {text}", pinned_hint(self.reader, query, place))
 
     def _note_pending(self, query: Query, place: NamedStore | None) -> None:
-        """Note that there may be more matches, if manifests are not read yet."""
+        """Report a note that there may be more matches if manifests are not read yet."""
         from catalog.lookup.content import is_pending
 
         if is_pending(self.reader, self.stores if place is None else frozenset((place.store_id,))):
             self.note(f"{shown(query.text)}: there may be more: manifests are still being read")
 
     def _is_known(self, digest: str) -> bool:
-        """Return whether a digest is that of an entry or of another manifest in some store."""
+        """Return whether any store has an entry or another manifest with this digest."""
         rows: tuple[Name, ...] = ("BY_DIGEST", "REACHING", "LYING")
         return any(self.reader.row(statement, {"digest": digest}) is not None for statement in rows)
 
     def _place(self, query: Query) -> NamedStore | None:
-        """Return the store that a query with a scheme names, or None. Notes it if the store is missing or cannot be read."""
+        """Return the store that a query with a scheme names, or None. Reports a note if the store is missing or cannot be read."""
         if query.place is None:
             return None
         from catalog.lookup.stores import place_of
@@ -277,7 +278,7 @@ class Asking:
                 yield match
 
     def _serves(self, query: Query, match: Match) -> bool:
-        """Return whether a match may be an answer, and note what a person should know about it."""
+        """Return whether a match may be an answer, and report notes that the user should see."""
         if match.state in _STALE:
             self._note_state(match.store_id, match.store, match.state, match.state_since)
             if self.strict:
@@ -291,7 +292,7 @@ class Asking:
         return True
 
     def _note_moved_tag(self, query: Query, place: NamedStore | None) -> None:
-        """Note if the tag now points to another digest. As in Docker, the digest decides."""
+        """Report a note if the tag now points to another digest. As in Docker, the digest decides."""
         from catalog.lookup.content import reaching
 
         digest = query.digest or ""
@@ -323,10 +324,10 @@ class Asking:
 def _only(
     query: Query, candidates: Iterable[Match], *, first: bool, used: Callable[[Match], object] | None = None
 ) -> Match | None:
-    """Return the answer from the first store in order if all candidates have one digest. Raises Ambiguous otherwise.
+    """Return the candidate from the first store in order if all candidates have the same digest. Raises Ambiguous otherwise.
 
-    `first` considers only the first store. The candidates may come in any order of stores. `used` returns what has to be
-    equal for all candidates, if that is not the digest of the answer. Returns None without candidates.
+    `first` considers only the first store. The candidates may come in any order of stores. `used` returns the value that must be
+    equal for all candidates, if that is not the digest of the answer. Returns None if there are no candidates.
     """
     answer: Match | None = None
     several: list[Match] = []

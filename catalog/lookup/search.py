@@ -2,11 +2,11 @@
 
 All words must occur, in any letter case. The best matches come first, in the order of the constants below.
 
-The cost is that of the dictionaries, which are small (repositories, stores, titles), and of the keys that one word selects. All
-repositories are looked at for as few words as possible: the longest words, which probably select least, come first, and the
-others are left out once they cannot select less. A word in very many repositories is taken first where it is a whole component,
-then in the order of the names. Only a part of a tag other than its beginning looks at all different tags, and only if there are
-not enough results without it.
+The cost depends on the dictionaries, which are small (repositories, stores, titles), and on the keys that one word selects. All
+repositories are searched for as few words as possible: the longest words, which probably select the fewest, come first, and the
+other words are left out once they cannot select fewer. For a word that is in very many repositories, the repositories that have it as
+a whole component come first, then the others in the order of their names. Only the search for a word inside a tag reads all
+different tags, and only if there are not enough results without it.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
 MOST = 50
 """How many results `find` prints by default."""
 _ENOUGH = 2_000
-"""How many keys are looked at for better results once there are enough results."""
+"""How many keys are examined for better results once there are enough results."""
 _COMMON = 2_000
-"""A word that is in more repositories than this is not looked up in all of them at once."""
+"""If a word is in this many repositories or more, they are not all read at once."""
 _ALL = 1 << 62
-"""As many repositories as there are."""
+"""No limit on the number of repositories."""
 _BATCH = 100
-"""The keys of how many repositories are asked for at once."""
+"""The number of repositories whose keys are read at once, and of results."""
 _MOST_WORDS = 32
 
 _WHOLE, _COMPONENT, _BEGINNING, _PART = range(4)
 _REPOSITORY = 0, 3, 4, 6
 _STORE = 2, 2, 5, 8
 _TAG, _BEGINNING_OF_TAG, _TITLE, _PART_OF_TAG = 1, 7, 9, 10
-"""The rank of a word by where it occurs, and for repositories and stores by how. Less is better."""
+"""The rank of a word by where it occurs, and for repositories and stores also by how well it matches. A lower rank is better."""
 _NOWHERE = 99
 _SEPARATORS = frozenset("/:@._- ~+")
 _HUB = ("docker.io/library/", "docker.io/")
 
 
 class _Key:
-    """A candidate: a key of an entry, or with `key_id` None an entry that has no key."""
+    """A candidate: a key of an entry, or an entry without a key if `key_id` is None."""
 
     __slots__ = ("entry_id", "key_id", "repository", "store_id", "tag")
 
@@ -66,7 +66,7 @@ class _Key:
 
 
 class TextSearch:
-    """A search for `words` in the stores with the ids `stores`, None for all.
+    """A search for `words` in the stores with the ids `stores`, or in all stores if that is None.
 
     Raises UsageError if there is no word, or more than _MOST_WORDS.
     """
@@ -88,7 +88,7 @@ class TextSearch:
         self._has_capitals: bool | None = None
 
     def matches(self, limit: int | None = MOST) -> Iterator[Match]:
-        """Yield the entries that have all words, each once, the best first: at most `limit`, or all if that is None."""
+        """Yield the entries that contain all words, each once, the best first: at most `limit`, or all if `limit` is None."""
         found: dict[int, tuple[tuple[int, bool, str, int, int], _Key]] = {}
         looked = before = 0
         for least, keys in self._groups():
@@ -131,7 +131,7 @@ class TextSearch:
     # --- candidates -----------------------------------------------------------------------------------------------
 
     def _groups(self) -> Iterator[Group]:
-        """Yield the keys of the word that selects least, as far as the dictionaries tell."""
+        """Yield groups of keys for the word that selects the fewest keys, as estimated from the dictionaries."""
         if len(self.words) == 1:
             return self._groups_of(0)
         total = sum(self._entries.values())
@@ -154,12 +154,12 @@ class TextSearch:
         return self._groups_of(chosen)
 
     def _groups_of(self, number: int) -> Iterator[Group]:
-        """Yield groups of keys that have the word with this number, best first, each with the least rank that it gives."""
+        """Yield groups of keys that contain the word with this number, best first, each with the lowest rank of its keys."""
         word = self.words[number]
         named = self._repositories_of(number)
         repositories: dict[int, list[int]] = {}
         for id_, name in named.items():
-            # If only what stands before a colon is in the repository, the tag decides.
+            # If the repository contains only the part of the word before a colon, the tag decides.
             rank = self._in_name(word, name) if word in name else 0
             repositories.setdefault(rank, []).append(id_)
         stores: dict[int, list[int]] = {}
@@ -190,7 +190,7 @@ class TextSearch:
             yield from self._keys("KEYS_OF_REPOSITORIES", ids=_ids_text(some))
 
     def _keys_with(self, word: str) -> Iterator[_Key]:
-        """Yield the keys whose tag has the word."""
+        """Yield the keys whose tag contains the word."""
         part = f"%{_pattern(word)}%"
         last = None
         for tag, number in list(self._reader.rows("TAGS_WITH", {"part": part})):
@@ -205,21 +205,21 @@ class TextSearch:
         return (_Key(*row) for row in self._reader.rows(statement, parameters) if row[2] in self._stores)
 
     def _is_common(self, number: int) -> bool:
-        """Return whether the word with this number is in so many repositories that they are not taken in at once."""
+        """Return whether the word with this number is in so many repositories that they are not all read at once."""
         return len(self._page_of(number)) == _COMMON
 
     def _page_of(self, number: int) -> list[tuple[int, str]]:
-        """Return the first repositories with a word: id and name."""
+        """Return the id and name of the first repositories that contain a word."""
         if number not in self._pages:
             self._pages[number] = self._page(self.words[number], "")
         return self._pages[number]
 
     def _page(self, word: str, low: str) -> list[tuple[int, str]]:
-        """Return the repositories with a word and a name after `low`, at most _COMMON."""
+        """Return the id and name of the first repositories after `low` that contain a word, at most _COMMON."""
         return self._repositories("REPOSITORIES_WITH", f"%{_pattern(word)}%", low, _COMMON)
 
     def _repositories(self, statement: Name, part: str, low: str, most: int) -> list[tuple[int, str]]:
-        """Return the first repositories after `low` that have a part, `most` at most: id and name."""
+        """Return the id and name of the first repositories after `low` that contain a part, at most `most`."""
         asked = {"part": part, "low": low, "count": most}
         found: dict[int, str] = dict(self._reader.rows(statement, asked))
         if self._has_capitals is None:
@@ -237,9 +237,9 @@ class TextSearch:
         return sorted(found.items(), key=lambda each: each[1])[:most]
 
     def _repositories_of(self, number: int) -> dict[int, str]:
-        """Return the repositories that have a word, or end with what stands before its last colon: id and lower-case name.
+        """Return the id and lower-case name of the repositories that contain a word, or end with its part before the last colon.
 
-        If there are too many with the word, these are the first of them and those that have it as a component.
+        If too many contain the word, only the first of them are returned, and those that have it as a component.
         """
         word = self.words[number]
         head, colon, _ = word.rpartition(":")
@@ -252,14 +252,14 @@ class TextSearch:
         return {id_: name for id_, name in names.items() if word in name or (colon and name.endswith(head))}
 
     def _other_repositories(self, number: int, named: dict[int, str]) -> Iterator[int]:
-        """Yield the ids of the repositories with a word that are not among `named`, those of `_repositories_of`."""
+        """Yield the ids of the repositories that contain a word and are not in `named`, the result of `_repositories_of`."""
         word, low = self.words[number], self._page_of(number)[-1][1]
         while rows := self._page(word, low):
             low = rows[-1][1]
             yield from (row[0] for row in rows if row[0] not in named and word in row[1].lower())
 
     def _titled(self, word: str) -> frozenset[int]:
-        """Return the entries with a title that has the word."""
+        """Return the ids of the entries that have a title with the word."""
         found: set[int] = set()
         for title, entry_id, digest in list(self._reader.rows("TITLES_WITH", {"part": f"%{_pattern(word)}%"})):
             if word in title.lower():
@@ -267,7 +267,7 @@ class TextSearch:
         return frozenset(found)
 
     def _above(self, digest: str) -> list[int]:
-        """Return the ids of the entries that have a digest or reach it."""
+        """Return the ids of the entries that have or reach a digest."""
         statements: tuple[Name, ...] = ("BY_DIGEST", "CONTAINING")
         return [row[0] for statement in statements for row in self._reader.rows(statement, {"digest": digest})]
 
@@ -296,7 +296,7 @@ class TextSearch:
         return total
 
     def _in_name(self, word: str, name: str) -> int:
-        """Return the rank of a word in the name of a repository that has it."""
+        """Return the rank of a word in the name of a repository that contains it."""
         rank = self._known.get((word, name))
         if rank is None:
             rank = self._known[word, name] = _in_short_form(word, name)
@@ -304,13 +304,13 @@ class TextSearch:
 
 
 def _in_short_form(word: str, name: str) -> int:
-    """Return the rank of a word in a canonical name, or in a form in which people write that: `alpine`."""
+    """Return the best rank of a word in a canonical name or in one of its short forms, such as `alpine`."""
     shorter = (name[len(prefix) :] for prefix in _HUB if name.startswith(prefix))
     return _REPOSITORY[min(_quality(word, each) for each in (name, *shorter))]
 
 
 def _quality(word: str, text: str) -> int:
-    """Return how well `text`, which has the word, matches it: one of _WHOLE, _COMPONENT, _BEGINNING and _PART."""
+    """Return how well the word matches `text`, which contains it: one of _WHOLE, _COMPONENT, _BEGINNING and _PART."""
     if word == text:
         return _WHOLE
     if word in text.replace(":", "/").split("/"):
@@ -324,10 +324,10 @@ def _quality(word: str, text: str) -> int:
 
 
 def _ids_text(ids: Iterable[int]) -> str:
-    """Return ids as catalog.lookup.ids does, which loads more than this needs."""
+    """Return the same text as catalog.lookup.ids does. That module would load more than is needed here."""
     return f"[{','.join(map(str, ids))}]"
 
 
 def _pattern(word: str) -> str:
-    """Return a word as a part of a pattern of LIKE. A character that is not ASCII has another form in upper case."""
+    """Return a word as a part of a LIKE pattern. Characters outside ASCII become `%`, because LIKE does not ignore their case."""
     return "".join(f"\\{c}" if c in "%_\\" else c if c.isascii() else "%" for c in word)

@@ -1,7 +1,7 @@
-"""`query --since`: whether a key has had its present answer only since a time.
+"""`query --since`: whether a key got its present answer at or after a time.
 
-The order of moments decides and not the clock's time at the change, so that a change made while the clock was a year ahead is
-not "since" every time of that year (docs/decisions/0011-the-past.md).
+The order of moments decides, not the time of the clock at the change. Otherwise a change made while the clock was a year ahead would
+count as "since" every time of that year (docs/decisions/0011-the-past.md).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _ANSWERS_FROM = COLUMNS.index("answers_from")
 
 
 class _Host(NamedTuple):
-    """What the time means on one host: `number` is the last moment before it.
+    """The requested time on one host: `number` is the last moment before it.
 
-    The moments after `first` and before `kept` are forgotten; `kept_at` is the time of `kept`. All are 0 if there are none.
+    The moments after `first` and before `kept` are forgotten; `kept_at` is the time of `kept`. All are 0 if the host has no moments.
     """
 
     number: int
@@ -37,7 +37,7 @@ class _Host(NamedTuple):
 
 
 class Since(Start):
-    """The time `at`, in milliseconds since 1970, UTC. It has an index if no time of a clock has to decide (`has_index`)."""
+    """The filter for the time `at`, in milliseconds since 1970, UTC. It can use an index if moments alone decide (`has_index`)."""
 
     is_exact = False
 
@@ -53,11 +53,11 @@ class Since(Start):
 
     @property
     def has_index(self) -> bool:
-        """Whether only keys whose answer is from a moment after that time can be included."""
+        """Whether only keys whose answer began at a moment after the time can pass."""
         return all(host.kept and self._at > host.kept_at for host in self._hosts.values())
 
     def seeds(self) -> Iterator[Row]:
-        """Yield the ids of the entries with a key whose answer is from after the last moment before that time, on any host."""
+        """Yield the ids of the entries with a key whose answer began after the last moment before the time, on any host."""
         number = min((host.number for host in self._hosts.values()), default=0)
         return self.reader.rows("ANSWERING_FROM", {"number": number})
 
@@ -66,7 +66,7 @@ class Since(Start):
         return in_order(self.reader, {row[0] for row in self.seeds()})
 
     def passes_alone(self, match: Match) -> bool:
-        """Return whether the key of a match was added, or got another answer, at that time or later."""
+        """Return whether the key of a match was added, or got another answer, at the time or later."""
         since, began = match.row[_SINCE], match.row[_ANSWERS_FROM]
         if since is None or began is None:
             return False
@@ -74,8 +74,8 @@ class Since(Start):
         if host is None:
             return bool(since >= self._at)
         if began <= host.first or began < host.kept:
-            # Of what was there first, or when a forgotten moment was, only the time of the clock is kept. It may have been wrong,
-            # but it was before the next moment.
+            # For an answer from the first moment or from a forgotten one, only the time of the clock is kept. The clock may have
+            # been wrong, but the answer began before the next moment.
             return bool(self._at <= (min(since, host.kept_at) if host.kept else since))
         return bool(began > host.number)
 

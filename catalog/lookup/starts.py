@@ -1,9 +1,9 @@
-"""The filters of `query` that start from an index of their own (docs/scripts.md).
+"""The filters of `query` that can start from a database index (docs/scripts.md).
 
-Each can do two things: test one match, and find all entries that may pass, without reading the others. Tests of a few matches
-ask the catalog about each. After TRIED of them the set of all contents that pass is found at once, so that the cost of many
-matches is that of looking into a set, and does not depend on whether a reference or another filter found them. Sets are kept
-until the next question (`Reader.known`), because the catalog may change between two.
+Each can do two things: test one match, and find all entries that may pass, without reading the others. The first matches are
+tested by a query about each. After TRIED tests, the set of all contents that pass is read at once, so that testing many matches
+costs no more than looking them up in a set, no matter whether a reference or another filter found them. Sets are kept until the
+next question (`Reader.known`), because the catalog may change between two questions.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ if TYPE_CHECKING:
     Made = TypeVar("Made")
     Row = tuple[Any, ...]
     Entries = Iterator[tuple[int, int]]
-    """The id of an entry and that of its store, those of a store together, in the order of its list."""
+    """The ids of entries and of their stores, grouped by store and in the order of the store's list."""
 
 TRIED = 500
-"""After how many tests of single matches the set of all that pass is found."""
+"""After how many tests of single matches the set of all contents that pass is read."""
 _INDEXED = 128
 """How many characters of a value are in its index: INDEXED of catalog.db.filtering."""
 _LAST = "\U0010ffff" * KEY_BYTES
-"""A text above all that are in an index."""
+"""A text that sorts after every text in an index."""
 _IMAGE_NAME, _REF_NAME = "io.containerd.image.name", "org.opencontainers.image.ref.name"
 
 
 class Start:
     """A filter with an index.
 
-    `is_exact` says that all of `entries` pass, so that they need no test; `reads_all` that there is no index after all, so that
-    each entry is looked at once.
+    `is_exact` is true if all of `entries` pass, so that they need no test. `reads_all` is true if there is no real index, so that
+    every entry is read once.
     """
 
     is_exact = True
@@ -60,7 +60,7 @@ class Start:
         return self.passes_by_set(match)
 
     def once(self, what: str, make: Callable[[], Made]) -> Made:
-        """Return what `make` returns, which is kept until the next question (catalog.lookup.below)."""
+        """Return the result of `make`, which is kept until the next question (catalog.lookup.below)."""
         key = self, what
         if key not in self.reader.known:
             self.reader.known[key] = make()
@@ -68,15 +68,15 @@ class Start:
         return found
 
     def passes_alone(self, match: Match) -> bool:
-        """Return whether a match passes, by what the catalog has about it."""
+        """Return whether a match passes, by a query about this match."""
         raise NotImplementedError
 
     def passes_by_set(self, match: Match) -> bool:
-        """Return the same, by the set of everything that passes."""
+        """Return the same, by looking it up in the set of everything that passes."""
         return self.passes_alone(match)
 
     def seeds(self) -> Iterator[Row]:
-        """Yield what the index has for the filter. There are few if it selects little, so their number tells how much it does."""
+        """Yield the rows of the index that meet the filter. Their number shows how many entries the filter selects."""
         raise NotImplementedError
 
     def entries(self) -> Entries:
@@ -85,7 +85,7 @@ class Start:
 
 
 class _OfContents(Start):
-    """A filter by what contents say, whichever store they are in."""
+    """A filter on the contents themselves, independent of the store that they are in."""
 
     @property
     def contents(self) -> Ids:
@@ -104,7 +104,7 @@ class _OfContents(Start):
 
 
 class _Pairs:
-    """The annotations or labels with a key and, if `value` is given, with that value."""
+    """The annotations or labels with a key, and with a value if `value` is not None."""
 
     def __init__(self, reader: Reader, key: Wanted, value: Wanted | None) -> None:
         self._reader = reader
@@ -120,13 +120,13 @@ class _Pairs:
         return ids_text([row[0] for row in rows if self.key(row[1])])
 
     def rows(self, statement: Name) -> Iterator[Row]:
-        """Yield what has them: an id and a value for each."""
+        """Yield the id of the owner and the value of each annotation or label."""
         for row in self._reader.rows(statement, {"ids": self.keys(), **self.bounds()}):
             if self.value is None or self.value(row[1]):
                 yield row
 
     def bounds(self) -> dict[str, str]:
-        """Return the closed range of the beginnings of the values."""
+        """Return the closed range of the beginnings of the values, as parameters."""
         if self.value is None:
             return {"low": "", "high": _LAST}
         if self.value.glob is None:
@@ -154,7 +154,7 @@ class Labelled(_OfContents):
 
 
 class Annotated(_OfContents):
-    """`--annotation KEY[=VALUE]`. The annotations of an entry count as well as those of the contents that it reaches."""
+    """`--annotation KEY[=VALUE]`. The annotations of an entry count, and those of the contents that it reaches."""
 
     def __init__(self, reader: Reader, key: Wanted, value: Wanted | None) -> None:
         super().__init__(reader)
@@ -189,7 +189,7 @@ class Annotated(_OfContents):
         yield from self._pairs.rows("ANNOTATED_BELOW")
 
     def _of_entries(self) -> Iterator[Row]:
-        """Yield entries with such an annotation. The two names of an entry are in columns of their own."""
+        """Yield entries with such an annotation. The two names of an entry are in separate columns."""
         yield from self._pairs.rows("ANNOTATED_ENTRIES")
         pairs = self._pairs
         by_ref, by_image = pairs.key(_REF_NAME), pairs.key(_IMAGE_NAME)
@@ -208,7 +208,7 @@ class Annotated(_OfContents):
 
 
 class OfArtifactType(_OfContents):
-    """`--artifact-type A`: what the descriptor claims, else what the manifest says."""
+    """`--artifact-type A`: the type in the descriptor, else the type according to the manifest."""
 
     is_exact = False
 
@@ -245,7 +245,7 @@ class OfArtifactType(_OfContents):
 
 
 class ForPlatform(_OfContents):
-    """`--platform P`. `contents` are those that have an image for it in every store, and some only in some stores."""
+    """`--platform P`. `contents` have an image for the platform in every store. Other contents have one only in some stores."""
 
     is_exact = False
 
@@ -290,7 +290,7 @@ class ForPlatform(_OfContents):
         return self.reader.rows("CLAIMING_PLATFORMS", {"ids": self._ids(claimed=True)})
 
     def _ids(self, *, claimed: bool = False) -> str:
-        """Return the platforms that fit. That of an attestation counts only if a descriptor claims it."""
+        """Return the ids of the platforms that fit. The platform of an attestation counts only in descriptors (`claimed`)."""
         rows = self.once("platforms", lambda: list(self.reader.rows("PLATFORMS", {})))
         return ids_text(
             [row[0] for row in rows if (claimed or row[1] != ATTESTATION) and self._wanted.rank(row[1]) is not None]
@@ -298,7 +298,7 @@ class ForPlatform(_OfContents):
 
 
 class OfMediaType(Start):
-    """`--media-type M`. There are so few media types that an index of them would select little."""
+    """`--media-type M`. It has no index, because there are so few media types that each would select very many entries."""
 
     reads_all = True
 
@@ -336,7 +336,7 @@ def _media_types(reader: Reader, wanted: Wanted) -> str:
 
 
 def _from(reader: Reader, statement: Name, seeds: Iterable[Row]) -> Iterator[Row]:
-    """Yield the rows of a statement that starts from the first column of `seeds`."""
+    """Return the rows of a statement that starts from the ids in the first column of `seeds`."""
     return reader.rows(statement, {"ids": ids_text(sorted({row[0] for row in seeds}))})
 
 
@@ -345,10 +345,10 @@ def _entries_of(reader: Reader, contents: Ids) -> Entries:
 
 
 def in_order(reader: Reader, entries: set[int]) -> Entries:
-    """Yield each of the entries, with its store, in the order of the lists."""
+    """Return each of the entries with its store, in the order of the lists."""
     return reader.rows("ENTRIES_IN_ORDER", {"ids": ids_text(sorted(entries))})
 
 
 def _storable(text: str) -> str:
-    """Return a text without what no catalog stores and no database takes: lone surrogates."""
+    """Return a text with its lone surrogates replaced, because no database accepts them and so no catalog contains them."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -32,7 +32,7 @@ STORE_FIELDS = (
 
 
 class ListedStore:
-    """A store. Times are RFC 3339 in UTC, or None. `unjudged` says why it is not known which of its blobs are unused, or is None."""
+    """A store. Times are RFC 3339 in UTC, or None. `unjudged` is the reason why its unused blobs are not known, or None."""
 
     __slots__ = STORE_FIELDS
 

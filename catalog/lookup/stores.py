@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _MOST_NAMES = 10_000
-"""How many names of stores are looked at for a suggestion."""
+"""How many names of stores are compared to find a suggestion."""
 STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 """The states of a store (docs/resolution.md)."""
 
@@ -28,7 +28,7 @@ STATES = ("ok", "empty", "invalid", "unreadable", "missing")
 class NamedStore:
     """A registered store in a reference. `image` is the canonical repository that follows it, or None.
 
-    `elements` is the number of descriptors in `manifests`, `entries` that of the usable ones. `since` is when the store
+    `elements` is the number of descriptors in `manifests`, and `entries` the number of usable ones. `since` is when the store
     entered its state, in milliseconds since 1970, UTC.
     """
 
@@ -42,7 +42,7 @@ class NamedStore:
 def place_of(reader: Reader, query: Query) -> NamedStore:
     """Return the store that a query with a scheme names.
 
-    Raises UnknownStore, and InvalidReference if what follows the store is not an image name.
+    Raises UnknownStore, and InvalidReference if the text after the store is not an image name.
     """
     text = query.place or ""
     if query.kind != "oci-layout":
@@ -66,7 +66,7 @@ def ids_of_host(reader: Reader, name: str) -> frozenset[int]:
 
 
 def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
-    """Return the ids of the stores in `--store`: names, paths, or globs over names. Raises UnknownStore."""
+    """Return the ids of the stores given by `--store`: names, paths, or globs over names. Raises UnknownStore."""
     ids: set[int] = set()
     for text in texts:
         found = store_id(reader, text)
@@ -98,7 +98,7 @@ def ids_by_glob(reader: Reader, glob: Glob) -> set[int]:
 def named_place(reader: Reader, query: Query, text: str) -> NamedStore | None:
     """Return the store with the longest name that consists of the first components of `text`, or None.
 
-    Raises InvalidReference if what follows it is not an image name.
+    Raises InvalidReference if the text after it is not an image name.
     """
     longest: tuple[Row, str] | None = None
     cut = 0
@@ -111,7 +111,7 @@ def named_place(reader: Reader, query: Query, text: str) -> NamedStore | None:
         found = reader.row("STORE_BY_NAME_OR_PATH", {"store_name": name, "path": None})
         if found is not None:
             longest = found, behind
-        # If no name begins with these components, none begins with more of them, so the length of the text does not matter.
+        # If no name begins with these components, none begins with more of them, so a long text costs no more.
         elif reader.row("NEXT_STORE", {"low": f"{name}/", "high": upper_bound(f"{name}/")}) is None:
             break
     if longest is None:
@@ -125,7 +125,7 @@ def _by_path(reader: Reader, query: Query, text: str) -> NamedStore:
     before: list[str] | None = None
     for length, paths in reversed(prefixes_registered_as(text)):
         if paths == before:
-            continue  # a slash more, or a '.': the same directory
+            continue  # the same directory, after one more slash or a '.'
         before = paths
         path = text[:length] or "/"
         found = _registered_in(reader, paths)
@@ -138,7 +138,7 @@ def _by_path(reader: Reader, query: Query, text: str) -> NamedStore:
 
 
 def _is_utf8(text: str) -> bool:
-    """Return whether `text` is UTF-8: other bytes of an argument become lone surrogates, which no name contains."""
+    """Return whether `text` was UTF-8. Other bytes of an argument become lone surrogates, which no name contains."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -154,7 +154,7 @@ def _at_path(reader: Reader, path: str) -> NamedStore:
 
 
 def _registered(reader: Reader, path: str) -> Row | None:
-    """Return the store at a path: the one registered under a link in it, else the one at the target of the link."""
+    """Return the store at a path: the store registered under the path itself, else the one at the target of a link in it."""
     _refuse_nul(path)
     return _registered_in(reader, registered_as(path))
 
@@ -181,7 +181,7 @@ def _is_layout(path: str) -> bool:
 def image_behind(query: Query, behind: str) -> str | None:
     """Return the repository that follows a store in a query, or None.
 
-    It is parsed together with the tag, as Docker does, because 64 hex digits without a tag are not a name. Raises
+    The repository is parsed together with the tag, as in Docker, because 64 hex digits without a tag are not a name. Raises
     InvalidReference if it is not an image name.
     """
     if not behind:

@@ -3,7 +3,7 @@
 The rules for reading manifests have changed, so everything derived from manifests is deleted, and every store is marked so
 that the next pass reads its index.json and its manifests again. Names, history and verdicts are kept.
 
-From now on, the past is kept row by row (`moment`, `past_...`). What happened before is kept only as spans of names.
+From this schema on, the past is kept row by row (`moment`, `past_...`). The time before it is kept only as spans of names.
 """
 
 import time
@@ -271,7 +271,7 @@ _STATEMENTS = (
 )
 
 
-# These columns have no index, so deleting a word of a dictionary would search all rows for references to it.
+# These columns have no index, so deleting a word from a dictionary would search all rows for references to it.
 _ON_A_SERVER = (
     "ALTER TABLE entry DROP CONSTRAINT fk_entry_media_type_id",
     "ALTER TABLE entry DROP CONSTRAINT fk_entry_artifact_type_id",
@@ -290,5 +290,5 @@ def upgrade() -> None:
     now = time.time_ns() // 1_000_000
     for statement in _STATEMENTS + (_ON_A_SERVER if op.get_bind().dialect.name == "postgresql" else ()):
         text = statement.format(**words, now=now, leaves=", ".join(f"'{name}'" for name in _LEAVES))
-        # psycopg takes % for the beginning of a placeholder.
+        # For psycopg, % begins a placeholder.
         op.get_bind().exec_driver_sql(text.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else text)

@@ -15,7 +15,7 @@ def upgrade() -> None:
         f"ALTER TABLE root ADD COLUMN archives {flag}",
         f"ALTER TABLE store ADD COLUMN archive {flag}",
         f"ALTER TABLE entry ADD COLUMN saved_names {_TEXT[op.get_bind().dialect.name]}",
-        # A third source of names has its place before those of entries that are not images.
+        # The number 2 becomes the third source of names; the numbers of entries that are not images move up by one.
         "UPDATE name SET source = source + 1 WHERE source >= 2",
         "UPDATE past_name SET source = source + 1 WHERE source >= 2",
         "DROP INDEX ix_name_entry",

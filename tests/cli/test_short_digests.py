@@ -44,5 +44,5 @@ def test_the_beginning_of_a_layer_or_config_names_contains(cli: Own, layout: Cal
         for command in ("query", "resolve"):
             result = cli(command, short)
             assert result.status == 1
-            assert f"it is a config or a layer of an image: ask 'ocicat query --contains {short}'" in result.err
+            assert f"it is a config or a layer of an image: run 'ocicat query --contains {short}'" in result.err
         assert cli("query", "--contains", short, "--format", "{tag}").out == "1\n"

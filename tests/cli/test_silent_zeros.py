@@ -73,6 +73,6 @@ def test_a_time_before_the_catalog_says_so(shelf: Shelf) -> None:
     for arguments, status in ((("query",), 0), (("query", "busybox:3.16"), 1), (("resolve", ":3.16"), 1)):
         result = shelf.ask(*arguments, "--at", "2001-01-01")
         assert (result.status, result.out) == (status, "")
-        assert "this catalog knows what was there only since 20" in result.err
+        assert "the history of this catalog begins at 20" in result.err
     assert "only since" not in shelf.ask("query", "--at", "0s").err
     assert "only since" not in shelf.ask("query", "nope", "--at", "0s").err

@@ -113,7 +113,7 @@ def test_a_short_digest_from_a_terminal_or_a_browser(shelf: Shelf) -> None:
             in shelf.ask(command, text).err
         )
     config = shelf.ask("sql", "SELECT config FROM manifests WHERE config IS NOT NULL LIMIT 1").out.strip()
-    assert f"ask 'ocicat query --contains {config}'" in shelf.ask("history", config).err
+    assert f"run 'ocicat query --contains {config}'" in shelf.ask("history", config).err
 
 
 def test_a_name_in_capitals(shelf: Shelf) -> None:

@@ -1,4 +1,4 @@
-"""Connecting to a shared catalog on PostgreSQL, and explaining errors of the server.
+"""Connects to a shared catalog on PostgreSQL, and explains errors of the server.
 
 The URL is `postgresql+psycopg://…`, as in SQLAlchemy. libpq reads the rest of it, so PGPASSFILE, PGSERVICE, libpq's other
 variables and its TLS options work as with psql. No message ever contains a password.
@@ -6,8 +6,8 @@ variables and its TLS options work as with psql. No message ever contains a pass
 A shared catalog has many hosts, and a store belongs to the host whose daemon follows it. Each transaction has the name of this
 host in the setting `ocicat.host` (catalog.engine.postgres.settings).
 
-Between this process and the server may be a pooler that gives each transaction another session. So nothing is kept in a session: no
-setting, no lock, no LISTEN, no cursor that outlives its transaction; and behind a pooler, no prepared statement.
+There may be a pooler between this process and the server, which gives each transaction another session. So nothing is kept in a
+session: no setting, no lock, no LISTEN, no cursor that outlives its transaction; and behind a pooler, no prepared statement.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ TOGETHER = "LOCK TABLE turn IN ROW EXCLUSIVE MODE"
 OF_HOST = "SELECT 1 FROM turn WHERE name = %s FOR UPDATE"
 EDGES = "LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE"
 EDGES_SHARED = "LOCK TABLE meta IN ROW EXCLUSIVE MODE"
-"""The locks of writers, in the order in which they are taken: ALONE or TOGETHER, then the host's own, then that of edges.
+"""The locks of writers, in the order in which they are taken: ALONE or TOGETHER, then OF_HOST, then EDGES or EDGES_SHARED.
 
-They are not advisory locks, because everybody who can log in can take those. These need the right to write the tables, so a role
-that may only read cannot block a writer.
+They are not advisory locks, because everybody who can log in can take an advisory lock. These locks need the right to write the
+tables, so a role that may only read cannot block a writer.
 """
 
 _LOGIN = re.compile(r"[^?]*@|[^/?]*:(?!\d*(?:[,/?]|$)).*@", re.DOTALL)
-"""The login in a URL with an @, including that. It also matches a login that libpq reads differently because a /, @ or ? in a
-password is not encoded. If there is an @, the first colon that can begin a password decides, so this is linear."""
+"""The login in a URL with an @, including the @. It also matches a login that libpq reads differently because a /, @ or ? in the
+password is not encoded. If there is an @, the first colon that can begin a password decides, so matching takes linear time."""
 _SECRETS = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key", "oauth_client_secret"})
 """Options of libpq that must not be shown."""
 _UNREACHABLE = (
     "08", "25P03", "25P04", "28", "3D", "53300", "57P",
 )  # fmt: skip
-"""SQLSTATEs, or prefixes of them, that mean the server cannot be reached: the connection, a transaction that the server ended, the login,
-the database, too many clients, a shutdown."""
+"""SQLSTATEs, or prefixes of SQLSTATEs, that mean the server cannot be reached: the connection failed, the server ended the transaction, the
+login or database is wrong, there are too many clients, or the server shuts down."""
 _READ_ONLY = "0A000", "25006"
-"""What a standby says of a transaction that may write when it begins, and of a statement that writes."""
+"""The SQLSTATEs with which a standby refuses to begin a transaction that may write, and to run a statement that writes."""
 _NOTICE_SILENCE = {
     "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
 }  # fmt: skip
-"""In seconds, and milliseconds. A server that vanishes (loss of power or network) is noticed within a minute."""
+"""In seconds, and the last in milliseconds. A server that vanishes (loss of power or network) is noticed within a minute."""
 _FIRST = (
     "SELECT pg_catalog.pg_backend_pid(),"
     f" pg_catalog.has_schema_privilege('public'::pg_catalog.name, {SCHEMA}, 'CREATE'),"
@@ -68,12 +68,13 @@ _FIRST = (
     " AND pg_catalog.int4gt(pg_catalog.strpos(pg_catalog.version(), 'linux'), 0)"
     " THEN pg_catalog.set_config('client_connection_check_interval', '1000', false) END"
 )
-"""Its parameter is the process of the server according to libpq. If that is the one that answers, and no pooler, the server looks
-each second whether this process is still there, and ends a statement of one that was killed. Other systems than Linux may lack that.
+"""The first statement of a connection. Its parameter is the id of the server's process according to libpq. If that process answers, and
+not a pooler, the server checks each second whether the client is still there, and ends the statement of a client that was killed.
+This needs a server on Linux.
 """
 _MOST_MS = 2**31 - 1
 NO_MEMORY = ("out of memory", "cannot allocate memory")
-"""What libpq says if this process is out of memory. Such an error has no SQLSTATE."""
+"""Words in libpq's messages if this process is out of memory. Such an error has no SQLSTATE."""
 _NO_DRIVER = "PostgreSQL needs psycopg: pip install 'ocicat[postgres]'"
 
 
@@ -104,9 +105,9 @@ def _is_secret(option: str) -> bool:
 
 
 def place(url: str) -> str:
-    """Return what distinguishes the catalog at `url` from others, whoever logs in: its server and database, as libpq finds them.
+    """Return a text that identifies the catalog at `url` for every login: its server and database, as libpq finds them.
 
-    Empty if that cannot be found out; connecting then reports why.
+    Empty if they cannot be determined; connecting then reports why.
     """
     try:
         import psycopg
@@ -125,15 +126,15 @@ def place(url: str) -> str:
 
 
 def conninfo(url: str) -> str:
-    """Return `url` as libpq takes it."""
+    """Return `url` in the form that libpq accepts."""
     return "postgresql://" + url[len(SCHEME) :]
 
 
 def connect(url: str, *, timeout: float = 10.0, any_schema: bool = False) -> Connection[tuple[Any, ...]]:
     """Open a connection that commits each statement by itself. Raises CatalogUnavailable without showing the password.
 
-    `timeout` is in seconds. A schema in which everybody may create functions is refused, except with `any_schema`, which means
-    that the caller takes care of it. Begin each transaction with the settings.
+    `timeout` is in seconds. A schema in which everybody may create functions is refused, unless `any_schema` is true because the
+    caller takes care of it. The caller must begin each transaction with `settings`.
     """
     import logging
 
@@ -167,7 +168,7 @@ def connect(url: str, *, timeout: float = 10.0, any_schema: bool = False) -> Con
     assert found is not None
     pid, is_open_to_all, _ = found
     if pid != connection.info.backend_pid:
-        # A pooler answered with a number of its own. In its sessions are the statements that others prepared, by the same names.
+        # A pooler answered with a number of its own. In its sessions, others may have prepared statements with the same names.
         connection.prepare_threshold = None
     if is_open_to_all and not any_schema:
         connection.close()
@@ -191,7 +192,7 @@ def planted(url: str, what: str) -> CatalogUnavailable:
 def explain(error: Exception, url: str) -> CatalogUnavailable:
     """Return ocicat's error for an error of psycopg about the catalog at `url`.
 
-    Raises KeyboardInterrupt if the error is one of ending a transaction or pipeline that Ctrl-C interrupted: a statement may still run.
+    Raises KeyboardInterrupt if Ctrl-C interrupted a transaction or pipeline, and ending it failed because a statement may still run.
     """
     import psycopg
 
@@ -223,7 +224,7 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
         return CatalogUnreachable(f"{where} is a replica, or read-only for now ({reason}): write to the primary server")
     if not state and isinstance(
         error, psycopg.InternalError
-    ):  # "received 2 results": the server's last word and the pooler's
+    ):  # "received 2 results": the last messages of the server and of the pooler
         reason = "it ended the connection"
     if state.startswith(_UNREACHABLE) or (
         not state and isinstance(error, psycopg.OperationalError | psycopg.InternalError)

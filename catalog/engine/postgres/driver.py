@@ -1,4 +1,4 @@
-"""What differs with PostgreSQL below SQLAlchemy."""
+"""The driver for PostgreSQL, below SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BLOCK = 500
 
 
 class _Cursor:
-    """psycopg's cursor with the interface of sqlite3's. All rows are fetched at once, so another statement may run between two of them."""
+    """psycopg's cursor with the interface of sqlite3's. It fetches all rows at once, so another statement may run between two rows."""
 
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
@@ -58,8 +58,8 @@ class PostgresDriver:
         return _Cursor(raw_connection(connection).cursor())
 
     def new_ids(self, cursor: Cursor, table: str) -> Iterator[int]:
-        """See Driver. They come from the table's sequence."""
-        size = 1  # Usually few ids are needed. For many, each block is a round trip.
+        """See Driver. The ids come from the table's sequence."""
+        size = 1  # Usually few ids are needed. Each block is a round trip, so blocks grow.
         while True:
             cursor.execute(f"SELECT nextval(pg_get_serial_sequence('{table}', 'id')) FROM generate_series(1, {size})")
             yield from [row[0] for row in cursor.fetchall()]
@@ -70,7 +70,7 @@ class PostgresDriver:
         cursor.execute(EDGES if still else EDGES_SHARED)
 
     def host_id(self, cursor: Cursor) -> int | None:
-        """See Driver. The host is found by its name."""
+        """See Driver. Finds the host by its name."""
         row = cursor.execute("SELECT id FROM host WHERE name = ?", (this_host(),)).fetchone()
         return None if row is None else int(row[0])
 

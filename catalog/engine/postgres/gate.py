@@ -1,8 +1,9 @@
-"""Runs one statement on a shared catalog, in a process of its own (catalog/reports/worker.py) and in its own READ ONLY transaction.
+"""Runs one statement on a shared catalog, in a separate process (catalog/reports/worker.py) and a separate READ ONLY transaction.
 
-The server decides what is allowed, like SQLite's authorizer; the text of the statement decides nothing. The extended protocol takes
-one statement at a time, so a COMMIT cannot come before another statement. A cursor is declared for it, which works only for
-queries. The statement may read whatever its role may read: docs/postgres.md lists the rights of a role that sees only the public views.
+The server decides what is allowed, as SQLite's authorizer does for a file; the text of the statement is not examined. The extended
+protocol accepts only one statement at a time, so a COMMIT cannot precede another statement. A cursor is declared for the statement,
+which works only for queries. The statement may read whatever its role may read: docs/postgres.md lists the rights of a role that
+sees only the public views.
 
 Rows arrive one at a time, so only one is in memory. The server's time limit applies to each fetch, and the statement can
 change it (set_config), so a thread here cancels the statement when its time is over.
@@ -72,7 +73,7 @@ def run(asked: Question, sink: Sink) -> None:
 
 
 def _rows(session: psycopg.Connection[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of the cursor, and read each only when it is needed."""
+    """Yield the rows of the cursor, and read each row only when it is needed."""
     is_over = False
     while not is_over:
         is_over = True
@@ -111,7 +112,7 @@ def _explained(error: psycopg.Error, asked: Question, sink: Sink) -> Exception:
 
 
 def plain(value: object) -> object:
-    """Return a value with a type that SQLite has: int, float, str, bytes, or None."""
+    """Return the value converted to a type that SQLite has: int, float, str, bytes, or None."""
     if value is None or isinstance(value, int | float | str | bytes):
         return int(value) if isinstance(value, bool) else value
     if isinstance(value, Decimal):

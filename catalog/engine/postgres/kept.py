@@ -1,6 +1,6 @@
-"""A session with a shared catalog that stays open between the questions of many.
+"""A session with a shared catalog that stays open between the questions of many clients.
 
-The server shows each statement what was committed before it, because no transaction stays open between two questions.
+Each statement sees everything that was committed before it, because no transaction stays open between two questions.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import psycopg
 from catalog.engine.postgres.reader import PostgresReader
 
 _STATEMENT_SECONDS = 5.0
-"""When the server ends a statement. Whoever asks has given up long before."""
+"""After how many seconds the server ends a statement. The asking process has given up long before."""
 
 
 class _Reader(PostgresReader):
-    """A reader that stays open when the one to whom it was lent closes it."""
+    """A reader that stays open when its borrower closes it."""
 
     __slots__ = ("_is_lent",)
 
     def close(self) -> None:
-        """Do nothing: `KeptPostgres.settle` ends what was asked. A session that could not be prepared is closed."""
+        """Do nothing, because `KeptPostgres.settle` ends the question. Before `keep` was called, close the session."""
         if not getattr(self, "_is_lent", False):
             super().close()
 
@@ -29,7 +29,7 @@ class _Reader(PostgresReader):
         """Do nothing, because the session has its limit from the start."""
 
     def again(self) -> None:
-        """Forget what was asked before, and check that this version can still read the catalog. Raises CatalogUnavailable."""
+        """Forget the last question, and check that this version can still read the catalog. Raises CatalogUnavailable."""
         self.past = None
         self.known = {}
         self._texts, self._hosts = {}, {}

@@ -1,6 +1,6 @@
-"""Replacing SQLite's placeholders in statements by those of psycopg.
+"""Replaces SQLite's placeholders in statements with those of psycopg.
 
-Text in a literal, a quoted name or a comment is left alone, `::` is a cast, and each percent sign is doubled.
+Text in a literal, a quoted name or a comment is not searched for placeholders, `::` is a cast, and each percent sign is doubled.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def positional(statement: str) -> str:
 
 
 def names(statement: str) -> set[str]:
-    """Return the names of the parameters in a statement with `:name`."""
+    """Return the names of the `:name` parameters in a statement."""
     return {found["name"] for found in _TOKEN.finditer(statement) if found["name"] is not None}
 
 

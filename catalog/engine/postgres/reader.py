@@ -1,6 +1,6 @@
 """A shared catalog opened for reading, with the same statements as on SQLite, rendered for PostgreSQL by catalog/db/hosts.py.
 
-A question about the stores of many hosts is answered for this host first, and calls a store of another one `HOST:STORE`. A
+An answer about the stores of many hosts lists this host's stores first, and names a store of another host `HOST:STORE`. A
 plain name or a path means a store of this host.
 """
 
@@ -28,9 +28,9 @@ from catalog.errors import CatalogMissing
 from catalog.names.escape import shown
 
 FIRST = 200
-"""How many rows of a statement that usually has few are fetched at once."""
+"""How many rows are fetched at once for a statement that usually has few rows."""
 _DAMAGE = "XX", "58", "22"
-"""Classes of SQLSTATEs for rows that the server cannot read: its own state, its disk, their data."""
+"""Classes of SQLSTATEs for rows that the server cannot read: internal errors, system errors, wrong data."""
 
 
 _SHORTEST_POLL, _LONGEST_POLL = 0.1, 1.0  # seconds
@@ -38,7 +38,7 @@ _COPIES = f"SELECT store.id FROM store WHERE store.shared_as IS NOT NULL AND NOT
 
 
 def first_rows(text: str, fetch: str) -> str:
-    """Return the text of a statement as it is first executed, given its fetch hint."""
+    """Return the text with which a statement is first executed, given its fetch hint."""
     return f"{text} LIMIT {FIRST}" if fetch == FEW else text
 
 
@@ -140,7 +140,7 @@ class PostgresReader:
         return self._hosts[store_id]
 
     def copies(self) -> frozenset[int]:
-        """See Reader. The host to ask is this one, or else the one with the newest `index.json`."""
+        """See Reader. This host's store answers for a layout, or else the store with the newest `index.json`."""
         return frozenset(row[0] for row in self.select(_COPIES, {}))
 
     def listen(self) -> None:
@@ -148,7 +148,7 @@ class PostgresReader:
         self._state = self._first(self._written(STATE), {})
 
     def wait_for_change(self, seconds: float) -> None:
-        """See Reader. The server is asked again and again, at most once a second in the end."""
+        """See Reader. Polls the server, first every tenth of a second and then less often, down to once a second."""
         deadline = time.monotonic() + seconds
         pause = _SHORTEST_POLL
         while (now := self._first(self._written(STATE), {})) == self._state:
@@ -180,7 +180,7 @@ class PostgresReader:
         return [view.create("postgresql") for view in sorted(VIEWS, key=lambda view: view.name)]
 
     def damage(self) -> list[str]:
-        """See Reader. Every row of every table is read once."""
+        """See Reader. Reads every row of every table once."""
         from catalog.db.schema import metadata
 
         found = []
@@ -212,7 +212,7 @@ class PostgresReader:
         return self._texts[key]
 
     def _asof(self) -> dict[str, Any]:
-        """Return the parameters that a statement of the past needs."""
+        """Return the parameters that a statement about the past needs; empty for the present."""
         if self.past is None or self.past.numbers is None:
             return {}
         return {"hosts": list(self.past.numbers), "numbers": list(self.past.numbers.values())}

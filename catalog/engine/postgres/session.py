@@ -1,10 +1,10 @@
-"""A session that only reads: each question is a transaction of its own, and one round trip.
+"""A session that only reads: each question is one transaction and one round trip.
 
 The settings (catalog.engine.postgres.settings) and the statement are sent together. Without a Sync between them, the server runs
 both in one transaction (PostgreSQL's documentation of the pipeline mode of libpq). Behind a pooler they are one message, because
-psycopg ends a pipeline with a Flush after the Sync: if the pooler has seen the transaction end before the Flush comes, it gives
-this connection a session again, and waits for the end of a transaction that never begins. Rows that are fetched little by little come from
-a cursor, and a cursor belongs to a transaction, which stays open until the last row. Other statements run in that transaction
+psycopg ends a pipeline with a Flush after the Sync: if the pooler has seen the transaction end before the Flush arrives, it gives
+this connection another session, and waits for the end of a transaction that never begins. Rows that are fetched in pieces come
+from a cursor. A cursor belongs to a transaction, which stays open until the last row; other statements run in that transaction
 meanwhile. Every method raises psycopg.Error.
 """
 
@@ -29,7 +29,7 @@ def _planner(freely: str) -> dict[str, str]:
     """Return the settings that let the planner join in any way (`on`), or only by searching indexes, like SQLite (`off`).
 
     With `off`, lookups do not depend on statistics. Statistics lag behind a first load, and do not distinguish a name that one store
-    has a thousand times from one that a thousand stores have. The planner would then start parallel workers for one row,
+    has a thousand times from a name that a thousand stores have. With `on`, the planner would then start parallel workers for one row,
     which takes ten times as long.
     """
     return dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), freely)
@@ -66,15 +66,15 @@ class Session:
         self.connection.close()
 
     def limit(self, seconds: float) -> None:
-        """Let the server end each statement after `seconds`."""
+        """Make the server end each statement after `seconds`."""
         self._settings = settings(**_READING, statement_timeout=str(timeout_ms(seconds)))
 
     def cancel(self) -> None:
-        """Cancel the statement that runs. Called from another thread."""
+        """Cancel the statement that is running. May be called from another thread."""
         self.connection.cancel_safe(timeout=_CANCEL_SECONDS)
 
     def ask(self, statement: str, values: Mapping[str, Any] = _NOTHING) -> Cursor[tuple[Any, ...]]:
-        """Run a statement and return its cursor, which has all rows."""
+        """Run a statement and return its cursor, which holds all rows."""
         if self._open:
             return self.connection.execute(statement, values)
         if self.connection.prepare_threshold is None:  # `connect` has found a pooler
@@ -94,9 +94,9 @@ class Session:
     def stream(
         self, statement: str, values: Mapping[str, Any], *, freely: bool, wholly: bool = False
     ) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a statement and keep few of them in memory. With `freely`, the planner may join in any way.
+        """Yield the rows of a statement and keep only a few of them in memory.
 
-        With `wholly`, it may, too, and plans for all rows instead of the first ones.
+        With `freely`, the planner may join in any way. With `wholly`, it may also do so, and plans for all rows instead of the first ones.
         """
         name = f"wide_{next(self._numbers)}"
         is_first = not self._open

@@ -1,14 +1,14 @@
 """A shared catalog opened for writing, by many hosts at once, with one writer per host at a time.
 
-A store belongs to one host, and only that host writes its rows. Every transaction locks the host's row in the table `turn`, which
-orders the processes of a host as the lock of a file does on SQLite. A role that may only read cannot take that lock.
-Digests and the words of the dictionaries belong to all hosts. They are inserted by short transactions of their own before the
-one that needs them (catalog.engine.shared_rows), so that nobody waits for a long transaction of another host, and no two wait for
-each other. A process never has two transactions at once: behind a pooler with few sessions, all of them could be taken by
-processes that wait for a second one. Rows about a
-digest are written under the lock of its row, in the order of ids, and so is the note that another host's store has something to
-read (catalog.ingest.content_rows). If transactions conflict nevertheless, the server rolls one of them back, and `write` runs it
-again. Rows that nothing refers to are deleted under a lock of the whole table, which excludes all other transactions (`alone`).
+A store belongs to one host, and only that host writes its rows. Every transaction locks the host's row in the table `turn`, so the
+processes of a host write one after the other, as they do with the lock file of a catalog in a file. A role that may only read cannot
+take that lock. Digests and the words of the dictionaries belong to all hosts. Short, separate transactions insert them before the
+transaction that needs them (catalog.engine.shared_rows), so that nobody waits for a long transaction of another host, and no two
+transactions wait for each other. A process never has two transactions at once: behind a pooler with few sessions, processes that
+wait for a second session could occupy all of them. Rows about a digest are written under the lock of its row, in the order of ids,
+and so is the mark that another host's store has something to read (catalog.ingest.content_rows). If transactions conflict
+nevertheless, the server rolls one of them back, and `write` runs it again. Rows that nothing refers to are deleted under a lock of
+the whole table `turn`, which excludes all other transactions (`alone`).
 
 After a connection is lost, the next transaction opens a new one.
 """
@@ -75,17 +75,18 @@ _MAKING = 0x6F636963  # 'ocic'
 _MAKING_SECONDS = 10.0
 _TRIES = 6
 _MOST_FIRST = 100
-"""How often a transaction is made again for rows that it needs: usually once, and again if others delete these rows meanwhile."""
+"""How often a transaction is run again because it needs rows: usually once, and again if others delete these rows meanwhile."""
 _POLL_SECONDS = 1.0
-_CONNECT_SECONDS = 5.0  # Then it is tried again, so that a server that is back is noticed soon.
-_PAUSE_SECONDS = 0.05  # Doubled with each try, and a random part of it is used, so that two do not conflict again.
+_CONNECT_SECONDS = 5.0  # A failed attempt is repeated, so a short limit notices soon that a server is back.
+# Doubled with each try. The actual pause is a random part of it, so that two writers do not conflict again.
+_PAUSE_SECONDS = 0.05
 
 
 class PostgresWriter:
     """The catalog at a URL, opened for writing. A context manager; it must be closed.
 
-    It waits for another writer of this host for `timeout` seconds, or LOCK_SECONDS if that is None. With `upgrade`, the catalog is
-    created or upgraded; only `ocicat db upgrade` does that. Raises CatalogUnavailable or a subclass.
+    It waits for another writer of this host for `timeout` seconds, or LOCK_SECONDS if `timeout` is None. With `upgrade`, the catalog is
+    created or upgraded; only `ocicat db upgrade` asks for that. Raises CatalogUnavailable or a subclass.
     """
 
     def __init__(self, url: str, *, timeout: float | None = None, upgrade: bool = False) -> None:
@@ -163,13 +164,13 @@ class PostgresWriter:
             return work(connection)
 
     def _insert(self, insert: Callable[[Connection], None]) -> None:
-        # What it may wait for is another transaction of this kind, which is short whatever this writer's patience is.
+        # It may wait for another transaction of this kind, which is short, so this writer's patience does not matter.
         with self._settled(lock_timeout=_milliseconds(max(self._timeout, LOCK_SECONDS))) as connection:
             insert(connection)
 
     @contextlib.contextmanager
     def _settled(self, **others: str) -> Iterator[Connection]:
-        """Return a transaction with the settings, and without any lock."""
+        """Yield the connection of a transaction with the settings but without any lock."""
         with self._explained(), self._engine_now().begin() as connection:
             raw_connection(connection).execute(*settings(**others))
             yield connection
@@ -180,10 +181,10 @@ class PostgresWriter:
         return False
 
     def begin_bulk(self) -> None:
-        """See Writer. Other hosts ask a server all the time."""
+        """Do nothing, because other hosts may ask the server at any time."""
 
     def end_bulk(self) -> None:
-        """See Writer."""
+        """Do nothing, because no index is ever dropped."""
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -197,7 +198,7 @@ class PostgresWriter:
             connection.rollback()
 
     def data_version(self) -> int:
-        """See Writer. The server is asked once a second, and after each transaction of this writer."""
+        """See Writer. Asks the server at most once a second, and after each transaction of this writer."""
         now = time.monotonic()
         if now >= self._next_poll:
             with self._explained(), self._engine_now().connect() as connection:
@@ -210,7 +211,7 @@ class PostgresWriter:
         return self._version
 
     def checkpoint(self) -> None:
-        """Do nothing, because the server takes care of it."""
+        """Do nothing, because the server checkpoints by itself."""
 
     def vacuum(self) -> None:
         """See Writer."""
@@ -252,7 +253,7 @@ class PostgresWriter:
                 raise CatalogVersion(f"{where} is from an older ocicat: run 'ocicat db upgrade'")
 
     def _close_schema(self, connection: Connection) -> None:
-        """Make sure that only its owner may create things in the catalog's schema; before version 15 everybody may by default.
+        """Revoke everybody's right to create objects in the catalog's schema, which is the default before PostgreSQL 15.
 
         Raises CatalogUnavailable if only an administrator can change that.
         """
@@ -260,13 +261,11 @@ class PostgresWriter:
         if not is_open:
             return
         connection.exec_driver_sql(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC")
-        if connection.exec_driver_sql(_OPEN).one()[
-            1
-        ]:  # It had no effect: the server only warns that permission is missing.
+        if connection.exec_driver_sql(_OPEN).one()[1]:  # It had no effect: without permission, the server only warns.
             raise planted(self.path, "anybody may create functions")
 
     def _refuse_planted(self, connection: Connection) -> None:
-        """Raise CatalogUnavailable if the schema has a function or operator of somebody else, from the time when that was allowed."""
+        """Raise CatalogUnavailable if the schema has a function or operator that somebody else created while that was allowed."""
         schema = connection.exec_driver_sql("SELECT pg_catalog.current_schema()::pg_catalog.text").scalar()
         before = connection.exec_driver_sql("SELECT pg_catalog.current_setting('search_path')").scalar()
         connection.exec_driver_sql("SET LOCAL search_path = pg_catalog")
@@ -277,12 +276,12 @@ class PostgresWriter:
             raise planted(self.path, f"{shown(what)} of the role {shown(owner)} is")
 
     def _keep_others_out(self, connection: Connection) -> None:
-        """Let only one process upgrade at a time, and fail if somebody keeps a transaction open that has read the catalog."""
+        """Let only one process upgrade at a time, and fail if a transaction that has read the catalog stays open for too long."""
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = {_milliseconds(self._timeout)}")
         if connection.exec_driver_sql("SELECT to_regclass('meta')").scalar() is not None:
             connection.exec_driver_sql("LOCK TABLE meta IN SHARE ROW EXCLUSIVE MODE")
             return
-        # There is no table to lock yet. Anybody can take this lock, so waiting for it is limited.
+        # There is no table to lock yet. Anybody can take this advisory lock, so the wait for it is limited.
         deadline = time.monotonic() + min(self._timeout, _MAKING_SECONDS)
         while not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock({_MAKING})").scalar():
             if time.monotonic() >= deadline:
@@ -303,7 +302,7 @@ class PostgresWriter:
 
 def _in_transactions(driver: psycopg.Connection[tuple[Any, ...]], _record: object) -> None:
     driver.autocommit = False
-    # Each transaction says so, because somebody may have set another default in a session of a pooler.
+    # Each transaction sets this, because somebody may have set another default in a session of a pooler.
     driver.read_only = False
 
 

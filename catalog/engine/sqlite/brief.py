@@ -27,7 +27,7 @@ _MOST_SECONDS = 0.25
 class SqliteBriefReader:
     """Searches in the catalog at `path` (catalog.engine.brief.BriefReader). Raises CatalogUnavailable or a subclass.
 
-    Completion shows no errors, so their messages are short and nothing is imported for them.
+    Completion shows no errors, so the messages are short and no module is imported to explain them.
     """
 
     def __init__(self, path: str) -> None:

@@ -1,4 +1,4 @@
-"""Notices commits to a catalog's file without asking it a question."""
+"""Detects commits to a catalog's file without asking it a question."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _numbers = itertools.count()
 
 
 class Commits:
-    """Tells whether the catalog at `path` is still as it was. Only the thread that made this may use it."""
+    """Detects whether the catalog at `path` has changed. Only the thread that created the object may use it."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -21,7 +21,7 @@ class Commits:
         self._number = 0
 
     def state(self) -> tuple[int, int] | None:
-        """Return a value that stays equal until somebody commits, or until the file is another one; None if it cannot be read.
+        """Return a value that stays equal until somebody commits or the file is replaced; None if the catalog cannot be read.
 
         This takes a few microseconds: a stat, and a look at the shared memory of the WAL.
         """
@@ -35,7 +35,7 @@ class Commits:
             return None
 
     def close(self) -> None:
-        """Close the connection. It is opened again when it is needed."""
+        """Close the connection. `state` opens it again."""
         reader, self._reader = self._reader, None
         if reader is not None:
             try:

@@ -1,4 +1,4 @@
-"""What differs with SQLite below SQLAlchemy."""
+"""The driver for SQLite, below SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SqliteDriver:
     flags: tuple[int, int] = (
         0,
         1,
-    )  # For each bool sqlite3 searches for an adapter, which takes a third of a microsecond.
+    )  # sqlite3 searches for an adapter for each bool, which takes a third of a microsecond.
 
     def cursor(self, connection: Connection) -> Cursor:
         """See Driver."""
@@ -35,7 +35,7 @@ class SqliteDriver:
         """Do nothing, because only one transaction writes at a time."""
 
     def host_id(self, cursor: Cursor) -> int | None:
-        """See Driver. A file has one host, whatever the machine is called now."""
+        """See Driver. A file has only one host, even if the machine has been renamed."""
         row = cursor.execute("SELECT id FROM host ORDER BY id LIMIT 1").fetchone()
         return None if row is None else int(row[0])
 

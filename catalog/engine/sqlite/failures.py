@@ -1,4 +1,4 @@
-"""Turns errors about the catalog's file into ocicat's own, with a message that says what to do. Every answer loads this module."""
+"""Turns errors about the catalog's file into ocicat's errors, with a message that says what to do. Every answer loads this module."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from catalog.names.escape import shown
 def find(path: str) -> os.stat_result:
     """Return the stat of the catalog's file.
 
-    Raises CatalogMissing if there is no file at `path`, and CatalogUnavailable if that cannot be found out, or if it or a
-    file that SQLite would open beside it must not be opened.
+    Raises CatalogMissing if there is no file at `path`. Raises CatalogUnavailable if its status cannot be read, or if it, or a
+    file that SQLite would open beside it, must not be opened.
     """
     try:
         found = os.stat(path)
@@ -36,8 +36,8 @@ def find(path: str) -> os.stat_result:
 
 
 DRIVER_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What sqlite3 raises for a catalog that cannot be used. It decodes SQLite's messages as UTF-8, but a message about a damaged
-schema may quote other bytes."""
+"""The exceptions that sqlite3 raises for a catalog that cannot be used. It decodes SQLite's messages as UTF-8, but a message about a
+damaged schema may quote other bytes."""
 
 
 def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> CatalogUnavailable:
@@ -95,7 +95,10 @@ def gone(path: str) -> CatalogUnavailable:
 
 
 def _out_of(code: int) -> CatalogUnavailable | None:
-    """Return the error for what this process has run out of, if that is why SQLite failed. SQLite itself does not say so."""
+    """Return the error for the resource that this process has run out of, or None if SQLite failed for another reason.
+
+    SQLite itself does not report this.
+    """
     import errno
 
     from catalog.exhausted import exhausted

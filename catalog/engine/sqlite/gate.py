@@ -1,4 +1,4 @@
-"""Runs one statement on a catalog in a file, in a process of its own (catalog/reports/worker.py)."""
+"""Runs one statement on a catalog in a file, in a separate process (catalog/reports/worker.py)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TROUBLE = frozenset(
 
 def run(asked: Question, sink: Sink) -> None:
     """Send the columns and rows to `sink`. Raises Stopped, MemoryError, and CatalogUnavailable or a subclass."""
-    reader = SqliteReader(asked.path)  # This checks that it is a catalog of this version.
+    reader = SqliteReader(asked.path)  # This checks that the file is a catalog of this version.
     guard: Guard | None = None
     connection = reader.connection
     try:

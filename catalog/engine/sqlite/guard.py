@@ -1,15 +1,15 @@
-"""A connection that can only read the public views, whatever SQL it is given by `sql`, `report` and `browse`.
+"""A connection that can only read the public views, for any SQL that `sql`, `report` and `browse` are given.
 
-The statement may come from anybody, so its text decides nothing. SQLite asks the authorizer about every access while it compiles the
-statement. The authorizer allows reading a public view, whatever that view itself reads, and functions. So there is no ATTACH,
-PRAGMA or VACUUM INTO, and no temporary table, extension or private table.
+The statement may come from anybody, so its text is not trusted. SQLite asks the authorizer about every access while it compiles the
+statement. The authorizer allows reading a public view, reading the tables that the view itself reads, and functions. So a statement
+can use no ATTACH, PRAGMA or VACUUM INTO, and no temporary table, extension or private table.
 
-The authorizer only gets the name of the view that reads a table, and anybody can call a common table expression `images`. If no
-column of a table is read, it does not even get that. So the names of the private tables lead elsewhere: the connection's main
-database is an empty one in memory, with a view for each private table that the authorizer refuses. The catalog is
+The authorizer gets only the name of the view that reads a table, and anybody can call a common table expression `images`. If no
+column of a table is read, the authorizer does not even get that name. So the names of the private tables lead elsewhere: the
+connection's main database is an empty one in memory, with a view for each private table that the authorizer refuses. The catalog is
 attached, read-only, under a random name that nobody can guess. The public views look up their tables in their own database.
 
-Limits bound the size of a value and of the heap. A single instruction can still take long, so the statement runs in a process
+Limits bound the size of a value and of the heap. A single instruction can still take a long time, so the statement runs in a process
 that can be killed (catalog/reports/workers.py).
 """
 
@@ -32,13 +32,13 @@ _PUBLIC = frozenset(view.name for view in VIEWS) | frozenset(WALKS)
 _TABLE_FUNCTIONS = frozenset({"json_each", "json_tree"})
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
 _MARK = "sqlite_source_id"
-"""The function that the refused views call: the authorizer gets its name and that of the view if a statement names one."""
+"""The function that the refused views call. If a statement names such a view, the authorizer gets the names of both."""
 
 
 class Guard:
     """A `connection` to the catalog at `path` for one statement. Raises sqlite3.Error if it cannot be opened.
 
-    `refused` says what the statement tried that is not allowed, as the beginning of a sentence; it is empty if there was nothing.
+    `refused` is what the statement tried that is not allowed, as the beginning of a sentence; it is empty if everything was allowed.
     """
 
     def __init__(self, path: str, heap_bytes: int) -> None:
@@ -75,7 +75,7 @@ class Guard:
         ):
             connection.setlimit(limit, value)
         for function in _TABLE_FUNCTIONS:
-            # On its first use SQLite declares it like a new table, which the authorizer would refuse.
+            # SQLite declares the function like a new table on its first use, which the authorizer would refuse.
             connection.execute(f"SELECT 1 FROM {function}('[]')").fetchall()
         connection.set_authorizer(self._authorize)
 
@@ -101,7 +101,7 @@ class Guard:
         if table in _TABLE_FUNCTIONS:
             return True
         if not column:
-            # Only the number of its rows is read. The database is None for the tables of a view, and for names in the statement
+            # Only the number of rows is read. The database is None for the tables of a view, and for names in the statement
             # itself, which lead to the refused views or to SQLite's own tables.
             return database is None and not table.lower().startswith(("sqlite_", "pragma_", "dbstat"))
         return database == self._catalog and (source in _PUBLIC or table in _PUBLIC)

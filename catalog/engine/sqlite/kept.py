@@ -1,8 +1,8 @@
-"""A catalog's file that stays open between the questions of many, and answers each as if it had been opened for it.
+"""A catalog's file that stays open between the questions of many clients, and answers each as if it had just been opened.
 
-SQLite shows an open connection what was committed before each statement. What it cannot see is a file that was replaced, written
-in place, or robbed of its -wal or -shm. So each question first looks at these files, and opens them anew if anything about them
-has changed.
+On an open connection, each statement sees everything that was committed before it. But SQLite does not detect that a file was
+replaced or written in place, or that its -wal or -shm was removed. So each question first checks these files, and opens them again
+if anything about them has changed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _Signature = tuple[tuple[int, ...] | None, ...]
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that can end all of its statements: one that still runs would show the next question an old state."""
+    """A connection that can end all of its statements, because an unfinished one would show the next question an old state."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -42,28 +42,28 @@ class _Connection(sqlite3.Connection):
 
 
 class _Reader(SqliteReader):
-    """A reader that stays open when the one to whom it was lent closes it."""
+    """A reader that stays open when its borrower closes it."""
 
     factory = _Connection
     __slots__ = ()
 
     def close(self) -> None:
-        """Do nothing: `KeptSqlite.settle` ends what was asked."""
+        """Do nothing, because `KeptSqlite.settle` ends the question."""
 
     def again(self) -> None:
-        """Check that this version can still read the catalog. Raises CatalogUnavailable."""
+        """Forget the last question, and check that this version can still read the catalog. Raises CatalogUnavailable."""
         self.past = None
         self.known = {}
         self._check_version()
 
     @property
     def is_to_be_kept(self) -> bool:
-        """Whether the connection sees what others commit. SQLite takes a file without a writer for one that never changes."""
+        """Whether the connection sees commits of others. It does not if the file was opened as one that never changes."""
         return not self._is_still
 
 
 class KeptSqlite:
-    """See Kept. The path has no link in its last component."""
+    """See Kept. The last component of the path is not a symbolic link."""
 
     variables = ""
 
@@ -89,12 +89,12 @@ class KeptSqlite:
             raise explain(error, self.path) from error
 
     def _current(self) -> _Reader:
-        """Return the reader of the files that are there now. Raises CatalogUnavailable."""
+        """Return a reader of the current files. Raises CatalogUnavailable."""
         now = _signature(self.path)
         reader = self._reader
         if reader is None or now != self._signature:
             self.drop()
-            find(self.path)  # Refuses what must not be opened, before and after as the plain way does.
+            find(self.path)  # This refuses files that must not be opened, as every reader does.
             reader = _Reader(self.path)
             self._reader, self._signature = reader, now
         return reader
@@ -131,7 +131,7 @@ class KeptSqlite:
 
 
 def _signature(path: str) -> _Signature:
-    """Return what changes if the catalog's files are others, or are written by anything but SQLite. Never raises."""
+    """Return a value that changes if the catalog's files are replaced, or written by anything but SQLite. Never raises."""
     main: tuple[int, ...] | None = None
     try:
         found = os.stat(path)

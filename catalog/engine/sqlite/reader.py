@@ -1,4 +1,4 @@
-"""The catalog's file opened for reading, with nothing but sqlite3 of the standard library."""
+"""The catalog's file opened for reading, using only sqlite3 of the standard library."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SqliteReader:
     def __init__(self, path: str) -> None:
         self.path = path
         self.past: Past | None = None
-        self.known: dict[object, Any] = {}  # what the current question has found out (catalog.lookup.below)
+        self.known: dict[object, Any] = {}  # cached results of the current question (catalog.lookup.below)
         self._file = find(path)
         self._is_still = is_still(path)
         try:
@@ -50,7 +50,7 @@ class SqliteReader:
             self.connection.close()
             raise
         # SQLite allocates and frees 80 KiB for each temporary table of a statement. If that is at the top of the heap, glibc gives it
-        # back to the kernel each time, which takes longer than the statement. Freeing a block that was mapped by itself raises the
+        # back to the kernel each time, which takes longer than the statement. Freeing a block that has its own mapping raises the
         # thresholds for that (mallopt(3), M_MMAP_THRESHOLD). The pages of the block are never used.
         bytes(_MAPPED_BYTES)
 
@@ -189,7 +189,7 @@ class SqliteReader:
             row = self._version_again()
         except DRIVER_ERRORS as error:
             raise explain(error, self.path) from error
-        if row is None or row[0] != _SCHEMA:  # The rule is not imported for a catalog of exactly this version.
+        if row is None or row[0] != _SCHEMA:  # The check is not imported for a catalog of exactly this version.
             from catalog.engine.version import check_readable
 
             check_readable(row and row[0], (frozen.SCHEMA_MAJOR, frozen.SCHEMA_MINOR), shown(self.path))

@@ -1,4 +1,4 @@
-"""Upgrading a catalog's file."""
+"""Upgrades a catalog's file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def is_outdated(driver: sqlite3.Connection, path: str) -> bool:
 
 def upgrade(engine: Engine, driver: sqlite3.Connection, path: str) -> None:
     """Upgrade an outdated catalog to this version's schema. The caller holds the writer's lock."""
-    # Switch it off before BEGIN. Otherwise altering a table by copying it would delete the rows that refer to it.
+    # Switch this off before BEGIN. Otherwise altering a table by copying it would delete the rows that refer to it.
     driver.execute("PRAGMA foreign_keys=OFF")
     try:
         with engine.begin() as connection:

@@ -2,9 +2,9 @@
 
 In WAL mode SQLite serves any number of readers beside one writer. Two things need care:
 - Before version 3.51.3, two connections that checkpoint at once can corrupt the file. So a writer holds one lock from
-  before BEGIN until after commit and checkpoint, and through the close that ends with a checkpoint.
-- The last connection that closes removes `-wal` and `-shm`. Then a user who may not write the directory cannot read the
-  catalog any more. So a writer keeps a read-only connection, which cannot remove them, and closes it last.
+  before BEGIN until after commit and checkpoint, and during the close, which ends with a checkpoint.
+- The last connection that closes removes `-wal` and `-shm`. Then a user who may not write the directory can no longer read
+  the catalog. So a writer keeps a read-only connection, which cannot remove them, and closes it last.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WAL_KEPT_BYTES = 64 << 20  # A bulk pass leaves a long WAL behind, which is tru
 _MODE = 0o640
 _CACHE_KIB = (
     16 << 10
-)  # A bulk pass writes all over the indexes. Twice as much takes 30.5 instead of 32.2 s for a million entries.
+)  # A bulk pass writes all over the indexes. With twice as much, a million entries take 30.5 instead of 32.2 s.
 _PRAGMAS = (
     f"cache_size=-{_CACHE_KIB}",
     "journal_mode=WAL",
@@ -48,7 +48,7 @@ _PRAGMAS = (
 class SqliteWriter:
     """The catalog opened for writing, after it was created or upgraded if needed. A context manager; it must be closed.
 
-    It waits for another writer for `timeout` seconds, or LOCK_SECONDS if that is None. Raises CatalogUnavailable or a subclass.
+    It waits for another writer for `timeout` seconds, or LOCK_SECONDS if `timeout` is None. Raises CatalogUnavailable or a subclass.
     """
 
     def __init__(self, path: str, *, timeout: float | None = None, create: bool = True) -> None:
@@ -147,16 +147,16 @@ class SqliteWriter:
                 self._driver.execute("VACUUM")
 
     def close(self) -> None:
-        """Close both connections under the lock, first the one that writes.
+        """Close both connections under the lock, the writing one first.
 
-        If another process holds the lock for too long, it has the catalog open. Then this is not the last connection, closing
+        If another process holds the lock for too long, it has the catalog open. Then this connection is not the last one, closing
         it does not checkpoint, and the lock is not needed. Nothing that was committed is lost.
         """
         if self._driver is None:
             return
         try:
             with self._locked():
-                # Leave no WAL behind. A reader that comes when nobody has the catalog open must first read all of it, which costs
+                # Leave no WAL behind. If nobody has the catalog open, the next reader must first read the whole WAL, which costs
                 # more than its answer (docs/performance.md). If readers are active, the WAL is left for the next writer.
                 with contextlib.suppress(sqlite3.Error):  # Without space, for example, everything stays in the WAL.
                     self._driver.execute("PRAGMA busy_timeout=0")
@@ -166,7 +166,7 @@ class SqliteWriter:
             self._close()
 
     def _close(self) -> None:
-        # In this order: an engine that was used closes its connection, and the one that keeps the WAL has to be the last.
+        # In this order: an engine that was used closes its connection, and the connection that keeps the WAL has to close last.
         for engine, connection in ((self._engine, self._driver), (self._reading, self._keeper)):
             if connection is not None:
                 connection.close()
@@ -195,7 +195,7 @@ class SqliteWriter:
 
     @contextlib.contextmanager
     def _unchecked(self, unchecked: bool) -> Iterator[None]:
-        """Switch off checks of foreign keys if `unchecked`. That is only possible between two transactions."""
+        """Switch off the checks of foreign keys if `unchecked`. This is only possible outside a transaction."""
         if not unchecked or self._driver is None:
             yield
             return
