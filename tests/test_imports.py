@@ -37,9 +37,7 @@ def nodes(tree: ast.Module) -> list[ast.AST]:
     waiting: list[ast.AST] = [tree]
     while waiting:
         for node in ast.iter_child_nodes(waiting.pop()):
-            if not (
-                isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-            ):
+            if not (isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"):
                 found.append(node)
                 waiting.append(node)
     return found
