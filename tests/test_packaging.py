@@ -30,11 +30,18 @@ from tests.cli.program import ran
 from tests.programs import needs
 
 
-@pytest.fixture(autouse=True)
-def no_work_for_size_or_speed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is compiled before it is used, or packed tightly: both take longer than the rest of these tests."""
-    monkeypatch.setenv("PIP_NO_COMPILE", "1")
-    monkeypatch.setenv("DPKG_DEB_COMPRESSOR_TYPE", "none")
+@pytest.fixture(autouse=True, scope="module")
+def no_work_for_size_or_speed() -> Iterator[None]:
+    """Nothing is compiled before it is used, or packed tightly: both take longer than the rest of these tests. And pip looks neither for a
+    newer pip, nor whether what it installs fits all that the environment of the tests has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+        for name in ("PIP_NO_COMPILE", "PIP_NO_WARN_CONFLICTS"):
+            patch.setenv(
+                name, "0"
+            )  # a variable of an option that is given by a `no` is what the option sets, so 1 would say yes
+        patch.setenv("DPKG_DEB_COMPRESSOR_TYPE", "none")
+        yield
 
 
 COMPILER = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
@@ -54,9 +61,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 def venv(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A venv with the wheel alone, in a path with a space."""
     found = tmp_path_factory.mktemp("installed") / "the venv"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PIP_NO_COMPILE", "1")
-        install(built.wheel, str(found))
+    install(built.wheel, str(found))
     return found
 
 

@@ -29,7 +29,7 @@ HOSTILE = "<script>window.taken = 1</script><img src=x onerror='window.taken = 1
 ALPINE = "docker.io/library/alpine"
 
 _FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-software-rasterizer", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--window-size=1100,800",
 )  # fmt: skip
 

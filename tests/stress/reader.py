@@ -1,7 +1,7 @@
-"""A reader of a stress run: `python -m tests.stress.reader DIRECTORY DB STORES KIND NUMBER`.
+"""A reader of a stress run: `python -m tests.stress.reader DIRECTORY DB STORES KIND NUMBER WAITS`.
 
 It resolves the tags of random stores until a file `stop` is there, in this process (KIND `inside`) or by `ocicat resolve` and
-`ocicat query` as processes of their own (`processes`), and notes what it was told and when.
+`ocicat query` as processes of their own (`processes`, with WAITS seconds between them), and notes what it was told and when.
 """
 
 from __future__ import annotations
@@ -55,12 +55,14 @@ class Inside:
 class Processes:
     """Asks by the program."""
 
-    def __init__(self, db: str, note: Note) -> None:
+    def __init__(self, db: str, note: Note, waits: float) -> None:
+        self._waits = waits
         self._environment = CLEAN | {"OCICAT_DB": db}
         self._note = note
         self._asked = 0
 
     def ask(self, wanted: list[tuple[Place, str]]) -> None:
+        time.sleep(self._waits)
         self._asked += 1
         if self._asked % 4 == 0:
             wanted = wanted[:1]
@@ -90,7 +92,7 @@ def _written(directory: str, rng: random.Random) -> Place | None:
 
 
 def main() -> None:
-    directory, db, stores, kind, number = sys.argv[1:]
+    directory, db, stores, kind, number, waits = sys.argv[1:]
     rng = random.Random(f"{kind}-{number}")
     all_ = places(int(stores))
 
@@ -99,7 +101,7 @@ def main() -> None:
 
     file: IO[str]
     with open(f"{directory}/told-{kind}-{number}", "w", encoding="utf-8") as file:
-        asking = Inside(db, note) if kind == "inside" else Processes(db, note)
+        asking = Inside(db, note) if kind == "inside" else Processes(db, note, float(waits))
         while not os.path.exists(f"{directory}/stop"):
             chosen = [_written(directory, rng) or rng.choice(all_) for _ in range(_AT_ONCE)]
             asking.ask([(place, rng.choice(place.refs)) for place in chosen])

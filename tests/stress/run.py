@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from catalog.engine.locks import WRITER, is_held
 from tests.conftest import file_of
+from tests.forking import CLEAN, Code
 from tests.oracle import OracleStore
 from tests.stress.truth import Answers, Difference, Notes, Past, answers, past, share
 from tests.stress.world import WRITERS, Place, first, places, roots
@@ -29,7 +29,8 @@ Say = Callable[[str], None]
 
 class Size(NamedTuple):
     """How much of everything: `seconds` of load with a daemon that is let live, then `kills`; `pause` is a writer's, in seconds,
-    between two writes on average; after every `rest` kills all is compared."""
+    between two writes on average, and `waits` that of a reader by the program between two questions; after every `rest` kills all is
+    compared."""
 
     stores: int
     seconds: float
@@ -37,10 +38,11 @@ class Size(NamedTuple):
     rest: int
     pause: float
     readers: int
+    waits: float
 
 
-FULL = Size(stores=2000, seconds=60.0, kills=50, rest=10, pause=0.06, readers=2)
-SHORT = Size(stores=40, seconds=3.0, kills=4, rest=4, pause=0.1, readers=1)
+FULL = Size(stores=2000, seconds=60.0, kills=50, rest=10, pause=0.06, readers=2, waits=0.0)
+SHORT = Size(stores=40, seconds=2.0, kills=4, rest=4, pause=0.2, readers=1, waits=0.2)
 
 
 class Stress:
@@ -77,7 +79,7 @@ class Stress:
             self._start("writer", str(writer), str(self._size.stores), str(self._size.pause))
         for kind in ("inside", "processes"):
             for number in range(self._size.readers):
-                self._start("reader", self.catalog.db, str(self._size.stores), kind, str(number))
+                self._start("reader", self.catalog.db, str(self._size.stores), kind, str(number), str(self._size.waits))
         self._live()
         lived_until = time.monotonic()
         self._be_killed()
@@ -93,8 +95,8 @@ class Stress:
         self._tell(notes, answers(self._directory, notes), past(self.catalog, notes, numbers, lived_until))
 
     def _start(self, module: str, *arguments: str) -> None:
-        command = [sys.executable, "-m", f"tests.stress.{module}", self._directory, *arguments]
-        self._processes.append(subprocess.Popen(command, cwd=_REPOSITORY, stdin=subprocess.DEVNULL))
+        command = Code(f"from tests.stress.{module} import main; main()", self._directory, *arguments)
+        self._processes.append(subprocess.Popen(command, env=CLEAN, cwd=_REPOSITORY, stdin=subprocess.DEVNULL))
 
     # --- what happens -------------------------------------------------------------------------------------------
 

@@ -35,6 +35,9 @@ class Notes:
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
+    def close(self) -> None:
+        self._file.close()
+
     def write(
         self,
         place: Place,
@@ -64,6 +67,9 @@ class Thread:
         self._notes = Notes(open(f"{directory}/notes-{name}", "a", encoding="utf-8"))
         self._states = dict.fromkeys(mine, 0)
         self._styles = [*sorted(WRITE_STYLES), "twice", "touched"]
+
+    def close(self) -> None:
+        self._notes.close()
 
     def run(self, write: Callable[[Place, str], None]) -> None:
         number = 0
@@ -168,6 +174,8 @@ def main() -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    for each in (quick, slow):
+        each.close()
 
 
 if __name__ == "__main__":
