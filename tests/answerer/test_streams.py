@@ -181,8 +181,8 @@ def test_one_that_is_killed_in_the_middle_of_an_answer_leaves_no_half(
     cli: Own, layout: Make, answerer: Start, launcher: Launcher
 ) -> None:
     """The launcher prints nothing before it has the whole answer, so what comes is the answer of either."""
-    running, _ = begin(cli, layout, answerer, launcher)
-    words = [launcher.path, *("resolve", *[":1"] * 400)]
+    running, _ = begin(cli, layout, answerer, launcher, "", "--processes", "2")
+    words = [launcher.path, *("resolve", *[":1"] * 100)]
     env = {**CLEAN, "OCICAT_DB": cli.db, "OCICAT_SOCKET": running.path}
     plain = launcher.plainly(*words[1:], db=cli.db)
     for number in range(24):
