@@ -17,7 +17,6 @@ from catalog.cli.main import COMMANDS
 from tests.cli.conftest import Shelf
 from tests.cli.program import SECONDS, Ran, called, one_error, ran
 from tests.conftest import ON_SQLITE
-from tests.conftest import ON_SQLITE
 from tests.forking import CLEAN, OCICAT
 
 WHOLE = pytest.mark.whole_start
