@@ -41,11 +41,13 @@ BOTH_WAYS = (("resolve", ":1"), ("resolve", ":1", "--strict"))
 """An answerer answers the first by one statement (`Answers.shortly`), the second as the program does."""
 
 
-def begin(cli: Own, layout: Make, start: Start, launcher: Launcher, socket_: str = "") -> tuple[Answerer, str]:
+def begin(
+    cli: Own, layout: Make, start: Start, launcher: Launcher, socket_: str = "", *options: str
+) -> tuple[Answerer, str]:
     """Index one layout and start an answerer that has its catalog open; return it and the path of the layout."""
     path = layout("one", "1")
     cli.done("add", path)
-    running = start(cli.db, socket_ or f"{cli.directory}/s")
+    running = start(cli.db, socket_ or f"{cli.directory}/s", *options)
     env = {"OCICAT_SOCKET": running.path}
     for _ in range(8):
         assert until_answered(launcher, "resolve", ":1", db=cli.db, env=env).status == 0

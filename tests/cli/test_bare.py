@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import resource
 import subprocess
 import sys
@@ -83,6 +84,12 @@ def loaded(shelf: Shelf, *arguments: str) -> set[str]:
     return {line for line in done.stderr.decode().splitlines() if not line.startswith("ocicat: ")} - LATE
 
 
+@functools.cache
+def loaded_for(db: str, *arguments: str) -> set[str]:
+    """Return what `loaded` returns for a catalog that no test changes."""
+    return loaded(Shelf(db, "", "", {}), *arguments)
+
+
 FORMS = (
     ("resolve", "ctr:3.16"), ("resolve", ":nope"), ("resolve", "@sha256:00000000"), ("query", "ctr:3.16"), ("query", "ctr:3.16", "--store", "images/ctr"),
     ("find", "ctr", "3.16"), ("query",), ("query", "-"), ("resolve", "ctr:3.16", "--format", "oci-layout"), ("resolve", "ctr:3.16", "--format", "{store}"),
@@ -95,14 +102,14 @@ FORMS = (
 @ON_SQLITE
 @pytest.mark.parametrize("arguments", FORMS)
 def test_a_plain_answer_loads_only_these(shelf: Shelf, arguments: tuple[str, ...]) -> None:
-    found = loaded(shelf, *arguments)
+    found = loaded_for(shelf.db, *arguments)
     assert found - OURS - SQLITE3 - (PAST if "--at" in arguments else set()) == set()
     assert not found & set(HEAVY)
 
 
 @ON_SQLITE
 def test_the_list_names_only_modules_that_are_loaded(shelf: Shelf) -> None:
-    found = set().union(*(loaded(shelf, *arguments) for arguments in FORMS))
+    found = set().union(*(loaded_for(shelf.db, *arguments) for arguments in FORMS))
     assert {name for name in OURS if name not in found} == set()
 
 
@@ -205,10 +212,12 @@ def test_an_index_without_changes_loads_neither_sqlalchemy_nor_click(shelf: Shel
         stamp(directory)
     own = shelf._replace(db=str(tmp_path / "catalog.db"))
     for arguments in (("add", path), ("index",)):
-        assert "sqlalchemy" in loaded(own, *arguments)
-    found = {name.partition(".")[0] for name in loaded(own, "index")}
-    assert not found & (set(HEAVY) - {"re", "typing", "enum", "fcntl", "contextlib"})
-    assert "catalog.ingest.unchanged" in loaded(own, "index")
+        assert own.ask(*arguments).status == 0
+    found = loaded(own, "index")
+    assert not {name.partition(".")[0] for name in found} & (
+        set(HEAVY) - {"re", "typing", "enum", "fcntl", "contextlib"}
+    )
+    assert "catalog.ingest.unchanged" in found
     writers.write_index(path, writers.empty_index(writers.fake_descriptor("new")))
     assert "sqlalchemy" in loaded(own, "index")
 

@@ -12,6 +12,7 @@ import pytest
 from tests import writers
 from tests.cli.conftest import Own, Shelf, objects
 from tests.cli.program import by_click, called
+from tests.effort import some
 
 
 def found(shelf: Shelf | Own, *arguments: str) -> list[tuple[object, object]]:
@@ -21,9 +22,8 @@ def found(shelf: Shelf | Own, *arguments: str) -> list[tuple[object, object]]:
     ]
 
 
-def scanned(shelf: Shelf, words: list[str]) -> set[tuple[object, object]]:
+def scanned(rows: list[dict[str, object]], words: list[str]) -> set[tuple[object, object]]:
     """The entries in which every word occurs, as a scan of the answer of `query` tells."""
-    rows = objects(shelf.ask("query", "--format", "json"))
     return {
         (row["store"], row["digest"])
         for row in rows
@@ -58,12 +58,13 @@ WORDS = (
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_it_finds_what_a_scan_of_all_names_finds(shelf: Shelf, count: int) -> None:
-    for words in itertools.combinations(WORDS, count):
+    everything = objects(shelf.ask("query", "--format", "json"))
+    for words in some(itertools.combinations(WORDS, count), 1 if count == 1 else 4):
         rows = shelf.ask("find", *words, "--limit", "1000", "--format", "jsonl")
         assert rows.status in (0, 1), rows
         objects_ = [json.loads(line) for line in rows.out.splitlines()]
         assert len({(each["store"], each["name"], each["tag"], each["digest"]) for each in objects_}) == len(objects_)
-        assert {(each["store"], each["digest"]) for each in objects_} == scanned(shelf, list(words)), words
+        assert {(each["store"], each["digest"]) for each in objects_} == scanned(everything, list(words)), words
 
 
 def test_the_best_match_comes_first(cli: Own, layout: Callable[..., str]) -> None:

@@ -24,6 +24,7 @@ from tests import writers
 from tests.cli.conftest import NASTY, SHOWN, Own, Shelf, objects
 from tests.cli.program import Ran, called, one_error
 from tests.conftest import ON_SQLITE
+from tests.effort import pairs
 from tests.forking import CLEAN, OCICAT
 
 LISTINGS = {
@@ -135,9 +136,9 @@ def test_a_template_can_print_every_field(shelf: Shelf, listing: str) -> None:
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("listing", LISTINGS)
 @pytest.mark.parametrize(
-    "bad", ["bogus", "", "JSON", "{bogus}", "{", "{}", "{0}", "{digest!r}", "{digest:>10}", "text"]
+    ("listing", "bad"),
+    pairs(LISTINGS, ["bogus", "", "JSON", "{bogus}", "{", "{}", "{0}", "{digest!r}", "{digest:>10}", "text"]),
 )
 def test_a_bad_format_has_status_2(shelf: Shelf, listing: str, bad: str) -> None:
     result = shelf.ask("--quiet", *LISTINGS[listing], "--format", bad)

@@ -23,9 +23,9 @@ from tests.watch.harness import Followed, followed
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def catalog(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Followed]:
-    """A root with the layout `a`, and no daemon yet."""
+    """A root with the layout `a`, and no daemon yet. Nobody is looked for who has a file open (AT_ONCE in tests/conftest.py)."""
     server: Server | None = None if request.param == "sqlite" else request.getfixturevalue("server")
-    with followed(tmp_path, None if server is None else server.new_catalog(), settle_ms=20) as made:
+    with followed(tmp_path, None if server is None else server.new_catalog(), settle_ms=20, held_ms=0) as made:
         layout(made.path("root/a"), "a")
         made.add_root("root")
         yield made
@@ -114,6 +114,7 @@ def test_from_stdin(catalog: Followed) -> None:
 
 def test_other_stores_that_are_being_written_cause_no_wait(catalog: Followed) -> None:
     """A new layout elsewhere and a known one are both kept open by writers."""
+    configure(catalog)
     layout(catalog.path("root/hot"), "hot")
     with open(catalog.path("root/hot/index.json"), "r+b") as hot, open(catalog.path("root/a/index.json"), "r+b") as a:
         for file in (hot, a):
@@ -131,6 +132,7 @@ def test_other_stores_that_are_being_written_cause_no_wait(catalog: Followed) ->
 
 
 def test_a_store_that_is_late_is_not_an_unknown_one(catalog: Followed) -> None:
+    configure(catalog)
     layout(catalog.path("root/hot"), "hot")
     with open(catalog.path("root/hot/index.json"), "r+b") as hot:
         hot.write(hot.read(1))
@@ -160,6 +162,7 @@ def test_settings_that_were_given_without_indexing(catalog: Followed, daemon: bo
 
 
 def configure(catalog: Followed, *places: str) -> None:
+    """Write the settings anew, so that a file counts that somebody has open."""
     Path(catalog.config).write_text("\n".join(["watch.settle_ms = 20", *places]))
 
 

@@ -15,6 +15,7 @@ import pytest
 from tests import writers
 from tests.cli.conftest import no_settling
 from tests.cli.program import Ran, called, common_directory, needs_root, ran, ran_as_nobody
+from tests.effort import some
 
 Spoil = Callable[[Path], object]
 
@@ -293,10 +294,14 @@ def test_paths_of_any_bytes(zoo: Zoo, tmp_path: Path) -> None:
     found = zoo.stores(db)
     assert len(found) == len(names) + 1
     assert {each["state"] for each in found.values()} == {"ok", "empty"}
-    for number in range(0, len(names), 7):
-        answer = json.loads(called("resolve", f":t{number}", "--format", "json", db=db).out)[0]
-        assert answer["digest"] == writers.fake_descriptor(str(number))["digest"]
-        assert called("resolve", f"oci-layout://{answer['store']}:t{number}", db=db).status == 0
+    numbers = range(0, len(names), 7)
+    answers = json.loads(called("resolve", *(f":t{number}" for number in numbers), "--format", "json", db=db).out)
+    digests = [writers.fake_descriptor(str(number))["digest"] for number in numbers]
+    assert [answer["digest"] for answer in answers] == digests
+    below = [f"oci-layout://{answer['store']}:t{number}" for number, answer in zip(numbers, answers, strict=True)]
+    again = called("resolve", *below, db=db)
+    assert (again.status, again.lines) == (0, digests)
+    for answer in some(answers):
         assert called("query", "--store", answer["store"], "--count", db=db).out == "1\n"
     for store in list(found)[::25]:
         assert called("remove", f"zoo/{store}", db=db).status == 0, store

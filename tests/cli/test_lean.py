@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import sqlite3
@@ -29,7 +30,7 @@ from tests.cli.program import called, ran
 from tests.cli.test_two_ways import REFS, VARIABLES, arguments
 from tests.conftest import ON_SQLITE, Catalogue
 from tests.content.worlds import World, make, references, worlds
-from tests.effort import examples, some
+from tests.effort import examples, is_short, some
 from tests.forking import CLEAN, OCICAT
 from tests.lookup import asking
 from tests.lookup import worlds as lookup_worlds
@@ -109,9 +110,10 @@ def test_it_answers_tags_and_digests_of_a_catalog(shelf: Shelf) -> None:
     connection.close()
     assert compared(shelf.db, tags)
     assert compared(shelf.db, digests) > len(digests) / 4  # most are configs and layers
-    assert compared(shelf.db, [f"@{digest[:20]}" for digest in digests]) > len(digests) / 4
+    few = some(digests)  # in other spellings
+    assert compared(shelf.db, [f"@{digest[:20]}" for digest in few]) > len(few) / 4
     assert compared(shelf.db, [digest[7:] for digest in digests[:5]])
-    assert compared(shelf.db, [digest[:13] for digest in digests])
+    assert compared(shelf.db, [digest[:13] for digest in few])
 
 
 def compared(db: str, refs: Iterable[str]) -> int:
@@ -138,6 +140,7 @@ def in_directory(new_catalogue: Callable[[str], Catalogue]) -> Iterator[tuple[Ca
 def test_nested_and_unlisted_manifests(new_sqlite_catalogue: Callable[[str], Catalogue]) -> None:
     """A digest that is below an index, or that no entry reaches, is left to the program, or answered as it does."""
     answered = 0
+    turns = itertools.cycle(range(3 if is_short() else 1))
 
     @settings(max_examples=examples(60))
     @given(worlds(), st.booleans())
@@ -149,7 +152,8 @@ def test_nested_and_unlisted_manifests(new_sqlite_catalogue: Callable[[str], Cat
                 with catalogue.writer.transaction() as connection:
                     connection.exec_driver_sql("UPDATE store SET content_pending = 1")
             path = str(catalogue.reader.path)
-            answered += compared(path, references(world, stores))
+            every = list(references(world, stores))
+            answered += compared(path, every[next(turns) :: 3] if is_short() else every)
 
     alike()
     assert answered

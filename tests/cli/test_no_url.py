@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -87,9 +88,9 @@ def test_by_every_command(tmp_path: Path, command: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_as_the_place_that_a_catalog_is_copied_to(tmp_path: Path, text: str) -> None:
-    db = str(tmp_path / "c.db")
-    assert called("db", "upgrade", db=db).status == 0
+def test_as_the_place_that_a_catalog_is_copied_to(tmp_path: Path, empty_catalog: str, text: str) -> None:
+    db = str(shutil.copy(empty_catalog, tmp_path / "c.db"))
+    assert called("db", "upgrade", db=db).status == 0  # it has all its files now
     before = sorted(os.listdir(tmp_path))
     result = called("db", "copy", "--to", text, db=db)
     assert result.status in (2, 4)

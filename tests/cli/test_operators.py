@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from tests.cli.conftest import Own, Shelf
 from tests.cli.program import called, common_directory, needs_root, one_error, ran_as_nobody
 from tests.conftest import ON_SQLITE
 from tests.effort import is_short
-from tests.forking import CLEAN, OCICAT
+from tests.forking import CLEAN, OCICAT, Code
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 
@@ -60,12 +59,14 @@ def test_help_for_a_full_device_is_no_defect() -> None:
 
 
 def test_a_missing_extra_is_named() -> None:
-    script = (
-        "import sys; sys.modules['psycopg'] = None\nfrom catalog.cli import start; sys.exit(start.run(sys.argv[1:]))"
+    script = (  # its own modules are loaded anew, as where there is no psycopg
+        "import sys; sys.modules['psycopg'] = None\n"
+        "for each in [each for each in sys.modules if each.partition('.')[0] == 'catalog']: del sys.modules[each]\n"
+        "from catalog.cli import start; sys.exit(start.run(sys.argv[1:]))"
     )
     for words in (("stores",), ("resolve", "x"), ("index",), ("add", "/"), ("sql", "SELECT 1")):
         done = subprocess.run(
-            [sys.executable, "-c", script, "--db", "postgresql://nobody@nowhere/x", *words],
+            Code(script, "--db", "postgresql://nobody@nowhere/x", *words),
             capture_output=True, text=True, env=CLEAN, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == 4
@@ -96,9 +97,13 @@ def test_a_reader_needs_no_right_to_write_beside_the_catalog(shelf: Shelf) -> No
 
 
 _SYSTEM = """
-mount -t tmpfs tmpfs /var/lib && mkdir -m "$0" /var/lib/ocicat && touch /var/lib/ocicat/catalog.db || exit 99
-chgrp -R "$1" /var/lib/ocicat && chmod 640 /var/lib/ocicat/catalog.db || exit 99
-shift && exec "$@"
+mount --make-rprivate / && mount -t tmpfs tmpfs /var/lib && mkdir -m "$0" /var/lib/ocicat || exit 99
+touch /var/lib/ocicat/catalog.db && chgrp -R "$1" /var/lib/ocicat && chmod 640 /var/lib/ocicat/catalog.db || exit 99
+"""
+_WITHIN = """
+import ctypes, subprocess
+assert ctypes.CDLL(None).unshare(0x00020000) == 0  # CLONE_NEWNS: what is mounted is seen by this process alone
+subprocess.run(["sh", "-c", *{!r}], check=True)
 """
 needs_mounts = pytest.mark.skipif(
     subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0,
@@ -117,7 +122,7 @@ needs_mounts = pytest.mark.skipif(
     ],
 )
 def test_the_catalog_of_the_system_is_never_replaced_by_a_private_one(mode: str, group: str, advice: str) -> None:
-    before = ("unshare", "-m", "sh", "-c", _SYSTEM, mode, group)
+    before = _WITHIN.format([_SYSTEM, mode, group])
     with common_directory() as home:
         home.chmod(0o777)
         env = {"HOME": str(home)}

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import select
+import shutil
 import struct
 import termios
 import time
@@ -16,7 +17,6 @@ import pytest
 
 from tests import writers
 from tests.cli.conftest import Own
-from tests.conftest import ON_SQLITE
 from tests.forking import CLEAN, OCICAT
 from tests.programs import needs
 
@@ -65,9 +65,11 @@ class Session:
         return ""
 
 
-@pytest.fixture
-def many(cli: Own) -> Own:
-    """A catalog with many more names than a terminal has lines."""
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory, empty_catalog: str) -> Own:
+    """A catalog with many more names than a terminal has lines. Tests only read it."""
+    directory = tmp_path_factory.mktemp("many")
+    cli = Own(directory, str(shutil.copy(empty_catalog, directory / "catalog.db")))
     path = writers.make_layout(f"{cli.directory}/many")
     entries = [writers.name_entry(writers.fake_descriptor(f"{n}"), "short", "x", f"t{n:03}") for n in range(MANY)]
     writers.write_index(path, writers.empty_index(*entries))
@@ -75,7 +77,6 @@ def many(cli: Own) -> Own:
     return cli
 
 
-@ON_SQLITE
 @needs("less")
 def test_less_shows_a_long_table_until_somebody_has_seen_enough(many: Own) -> None:
     quit_early = Session("query", db=many.db)
@@ -94,7 +95,6 @@ def test_less_shows_a_long_table_until_somebody_has_seen_enough(many: Own) -> No
         assert "Traceback" not in session.seen
 
 
-@ON_SQLITE
 @pytest.mark.parametrize(
     ("arguments", "variable", "is_paged"),
     [
@@ -127,7 +127,6 @@ def test_what_is_paged(many: Own, tmp_path: Path, arguments: tuple[str, ...], va
         assert session.seen.strip() == "shown"
 
 
-@ON_SQLITE
 @pytest.mark.parametrize("command", ["", "cat", "/no/such/pager", "nosuchpager -x"])
 def test_without_a_pager_everything_is_printed(many: Own, command: str) -> None:
     session = Session("query", db=many.db, PAGER=command)
@@ -135,7 +134,6 @@ def test_without_a_pager_everything_is_printed(many: Own, command: str) -> None:
     assert all(f"t{n:03}" in session.seen for n in range(MANY))
 
 
-@ON_SQLITE
 def test_notes_and_errors_are_paged_too_and_the_status_is_kept(many: Own, tmp_path: Path) -> None:
     session = Session("report", "growth", db=many.db, PAGER="cat -n")
     assert session.end() == 0

@@ -153,7 +153,7 @@ def test_the_help_for_a_report_names_its_parameters_and_columns(report: Report) 
 
 
 def test_it_ends_at_its_time_limit(catalogue: Catalogue) -> None:
-    fill(catalogue, 2000)
+    fill(catalogue, 300)
     assert called("report", "bases", db=catalogue.path).status == 0
     one_error(ran("report", "bases", "--timeout", "0.001", db=catalogue.path), 4, "--timeout")
 

@@ -23,6 +23,7 @@ from tests import writers
 from tests.cli.conftest import Own, Shelf
 from tests.cli.program import called, drained, ran
 from tests.conftest import ON_SQLITE
+from tests.effort import pairs
 from tests.forking import CLEAN, OCICAT
 
 PAINT = re.compile(r"\x1b\[(?:1|31|0)m")
@@ -83,8 +84,10 @@ def places(text: str) -> int:
     )
 
 
-@pytest.mark.parametrize("columns", [40, 80, 132, 200])
-@pytest.mark.parametrize("listing", [*LISTINGS, *OTHERS])
+EVERY = [*LISTINGS, *OTHERS]
+
+
+@pytest.mark.parametrize(("listing", "columns"), [*((each, 40) for each in EVERY), *pairs(EVERY, [80, 132, 200])])
 def test_a_table_is_no_wider_than_the_terminal(shelf: Shelf, listing: str, columns: int) -> None:
     seen = Seen(*(LISTINGS | OTHERS)[listing], db=shelf.db, columns=columns)
     assert seen.status in (0, 1)
