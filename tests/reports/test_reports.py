@@ -400,7 +400,8 @@ def test_a_store_that_is_gone_is_left_out(catalogue: Catalogue, tmp_path: Path) 
     writers.write_index(lost, writers.empty_index(worlds.named(worlds.image(lost, ["root"]), "1")))
     for path in [*paths.values(), lost]:
         catalogue.add(path)
-    options = {each.name: () for each in REPORTS if each.name not in ("churn", "growth")}
+    names = [each.name for each in REPORTS if each.name not in ("churn", "growth")]
+    options: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
     options["unreferenced"] = ("-p", "older_than=0")
     assert [name for name in options if not report(catalogue, name, *options[name])] == []
     os.rename(tmp_path / "hand", tmp_path / "away")
