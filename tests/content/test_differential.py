@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.conftest import Catalogue
 from tests.content.asking import StillContent, resolved, rightly
 from tests.content.worlds import ASKED, World, make, references, worlds
-from tests.effort import examples
+from tests.effort import examples, is_short
 from tests.lookup.asking import differences
 
 New = Callable[[str], Catalogue]
@@ -35,7 +35,7 @@ def platform_differences(
 def test_every_answer_is_that_of_a_scan(new_catalogue: New, engine: str) -> None:
     """Fewer worlds on a server, which takes six times as long for each."""
 
-    @settings(max_examples=examples(60 if engine == "sqlite" else 16))
+    @settings(max_examples=examples(60) if engine == "sqlite" else 2 if is_short() else 16)
     @given(world=worlds(), first=st.booleans(), platforms=st.sets(st.sampled_from(ASKED), min_size=2, max_size=3))
     def answers(world: World, first: bool, platforms: set[str]) -> None:
         with tempfile.TemporaryDirectory() as made:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -43,6 +45,30 @@ def large(path: str) -> list[writers.Descriptor]:
     return entries
 
 
+class Large(NamedTuple):
+    """A layout as `large` makes it, its entries, and what a new catalog finds after the change that tests make."""
+
+    path: str
+    entries: list[writers.Descriptor]
+    fresh: list[set[tuple[object, ...]]]
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue]) -> Large:
+    """Tests change its index.json, and write it anew before."""
+    directory = tmp_path_factory.mktemp("large")
+    path = layout(directory / "s")
+    entries = large(path)
+    write(path, *changed(entries))
+    catalogue = new_sqlite_catalogue(str(directory))
+    catalogue.add(path)
+    return Large(path, entries, found(catalogue))
+
+
+def changed(entries: list[writers.Descriptor]) -> list[writers.Descriptor]:
+    return [*entries[:1], *entries[MANY // 2 :]]
+
+
 def found(catalogue: Catalogue) -> list[set[tuple[object, ...]]]:
     return [set(catalogue.sql(question)) for question in _ALL]
 
@@ -65,23 +91,17 @@ def test_much_comes_in_pieces(catalogue: Catalogue, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 4])
-def test_what_changes_between_two_pieces_counts(catalogue: Catalogue, tmp_path: Path, piece: int) -> None:
-    path = layout(tmp_path / "s")
-    entries = large(path)
-    catalogue.add(path, index=False)
+def test_what_changes_between_two_pieces_counts(catalogue: Catalogue, half: Large, piece: int) -> None:
+    write(half.path, *half.entries)
+    catalogue.add(half.path, index=False)
     take_names(catalogue)
     steps = reading(catalogue, "s")
     while sum(catalogue.sql(_WRITTEN)[0]) < piece * WRITTEN_AT_ONCE - WRITTEN_AT_ONCE // 2:
         if next(steps, None) is None:
             break
-    write(path, *entries[:1], *entries[MANY // 2 :])
+    write(half.path, *changed(half.entries))
     take_names(catalogue)
     for _ in steps:
         pass
     catalogue.index()
-    fresh = Catalogue(f"{tmp_path}/fresh.db")
-    try:
-        fresh.add(path)
-        assert found(catalogue) == found(fresh)
-    finally:
-        fresh.close()
+    assert found(catalogue) == half.fresh

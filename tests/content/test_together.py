@@ -12,7 +12,7 @@ from tests import writers
 from tests.conftest import Catalogue
 from tests.content.layouts import digest_of, index, layout, manifest, named, put_as, write
 
-STORES = 26
+STORES = 19
 APART = 9
 """So far apart that their ids are not searched for as one range (catalog.ingest.parameters)."""
 

@@ -83,6 +83,6 @@ def cost(do: Callable[[], object]) -> int:
     return lines + through // _PER_LINE
 
 
-def is_linear(costs: tuple[int, int]) -> bool:
+def is_linear(costs: tuple[int, int], factor: float = FACTOR, spare: int = SPARE) -> bool:
     """Whether the second of two costs, of four times the input, is about four times the first."""
-    return costs[1] <= costs[0] * FACTOR + SPARE
+    return costs[1] <= costs[0] * factor + spare

@@ -21,6 +21,7 @@ from tests.browse.served import browsing
 from tests.cli.conftest import no_settling
 from tests.cli.program import Ran, called
 from tests.conftest import Catalogue, Place
+from tests.effort import is_short, pairs, some
 from tests.forking import CLEAN
 from tests.growth.counting import cost
 from tests.growth.fields import FIELDS, TEXTS, dump, make
@@ -82,7 +83,10 @@ def test_every_command_view_and_report_answers(
         return called("--config", config, *arguments, db=db, stdin=b"FROM app:2\n")
 
     assert ask("add", "root").status == 0
-    asked = [*COMMANDS, *QUESTIONS, ("diff", f"root/{names[0]}", f"root/{names[-1]}")]
+    # How rows are written, as JSON or in columns, is the same whatever engine they come from.
+    formatted = set() if engine == "sqlite" or not is_short() else {"--json", "-f"}
+    asked = [each for each in (*COMMANDS, *QUESTIONS) if not formatted & {*each}]
+    asked.append(("diff", f"root/{names[0]}", f"root/{names[-1]}"))
     ended = {each: ask(*each) for each in asked}
     ended |= {each: called("__complete", *each, db=db) for each in WORDS}
     assert {each: ran._replace(out="") for each, ran in ended.items() if not is_answer(ran)} == {}
@@ -94,9 +98,10 @@ def test_every_command_view_and_report_answers(
 
 
 def pages_answer(db: str, names: list[str]) -> None:
-    pages = [f"/catalog/{view.name}{form}" for view in VIEWS for form in ("", ".json", ".csv")]
-    pages += [f"/-/store?{urlencode({'name': f'root/{name}'})}" for name in names[::3]]
-    pages += [f"/-/image?{urlencode({'ref': f'oci-layout://root/{name}:1'})}" for name in names[1::5]]
+    pages = [f"/catalog/{view.name}" for view in VIEWS]
+    pages += [f"/catalog/{view.name}{form}" for view, form in pairs(VIEWS, (".json", ".csv"))]
+    pages += [f"/-/store?{urlencode({'name': f'root/{name}'})}" for name in some(names[::3], 3)]
+    pages += [f"/-/image?{urlencode({'ref': f'oci-layout://root/{name}:1'})}" for name in some(names[1::5], 3)]
     with browsing(db) as site:
         found = {page: site.get(page) for page in ["/", "/-/find?text=a", *pages]}
     assert {page: answer.status for page, answer in found.items() if answer.status not in (200, 404)} == {}

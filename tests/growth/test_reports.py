@@ -17,6 +17,8 @@ import pytest
 
 from catalog.db.recursive import MOST_MANIFESTS
 from catalog.db.views import VIEWS
+from catalog.engine.copy import copy
+from catalog.engine.open import open_writer
 from catalog.engine.postgres.placeholders import named
 from catalog.reports.reports import REPORTS
 from tests.conftest import Catalogue, file_of
@@ -129,40 +131,51 @@ def above_a_chain(directory: str, depth: int) -> None:
 DEPTHS = MOST_MANIFESTS + 20, 3 * MOST_MANIFESTS // 2
 
 
-def test_a_walk_of_a_row_goes_so_far_and_no_further(
-    tmp_path: Path, new_sqlite_catalogue: Callable[[str], Catalogue]
-) -> None:
-    """However long the chain, so that many entries above it do not cost their number times its length."""
-    counted = []
-    for depth in DEPTHS:
-        directory = str(tmp_path / f"{depth}")
+@pytest.fixture(scope="module")
+def above_chains(
+    tmp_path_factory: pytest.TempPathFactory, new_sqlite_catalogue: Callable[[str], Catalogue]
+) -> Callable[[int], Catalogue]:
+    """Gives the catalog of an entry above a chain of a depth. Tests only read it."""
+
+    @functools.cache
+    def make(depth: int) -> Catalogue:
+        directory = str(tmp_path_factory.mktemp(f"chain-{depth}"))
         os.makedirs(f"{directory}/layouts")
         above_a_chain(f"{directory}/layouts", depth)
         catalogue = new_sqlite_catalogue(directory)
         catalogue.add(f"{directory}/layouts")
-        connection = file_of(catalogue.reader)
+        return catalogue
+
+    return make
+
+
+def test_a_walk_of_a_row_goes_so_far_and_no_further(above_chains: Callable[[int], Catalogue]) -> None:
+    """However long the chain, so that many entries above it do not cost their number times its length."""
+    counted = []
+    for depth in DEPTHS:
+        connection = file_of(above_chains(depth).reader)
         for column in WALKS[1:]:
             asked = functools.partial(connection.execute, f"SELECT {column} FROM images")
             counted.append(steps([connection], lambda asked=asked: asked().fetchall()))  # type: ignore[misc]
         assert connection.execute(WALKED).fetchone()[1:] == (None, None)
-        catalogue.close()
     assert all(large <= small * 1.1 for small, large in zip(counted[:2], counted[2:], strict=True))
 
 
 @pytest.mark.parametrize("depths", [DEPTHS[:1], pytest.param(DEPTHS, marks=pytest.mark.deep)])
-def test_a_walk_of_a_row_goes_no_further_on_a_server(tmp_path: Path, server: Server, depths: tuple[int, ...]) -> None:
+def test_a_walk_of_a_row_goes_no_further_on_a_server(
+    above_chains: Callable[[int], Catalogue], server: Server, depths: tuple[int, ...]
+) -> None:
+    """The catalogs are copies of those in files, because to read a chain takes several statements for each index of it."""
     counted = []
     for depth in depths:
-        os.makedirs(tmp_path / f"{depth}")
-        above_a_chain(str(tmp_path / f"{depth}"), depth)
-        catalogue = Catalogue(server.new_catalog())
-        catalogue.add(str(tmp_path / f"{depth}"))
-        with asking(catalogue.path) as session:
+        url = server.new_catalog()
+        with open_writer(url) as writer:
+            copy(above_chains(depth).writer, writer, lambda _what, _done, _total: None)
+        with asking(url) as session:
             session.execute("SET enable_seqscan = off")
             if len(depths) > 1:  # It walks once more, and there is nothing to compare one number with.
                 explained = "EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) SELECT platforms, created FROM images"
                 ((plans,),) = session.execute(explained).fetchall()
                 counted.append(plans_rows(plans[0]["Plan"], FEW))
             assert session.execute("SELECT platforms, created FROM images").fetchone() == (None, None)
-        catalogue.close()
     assert not counted or counted[-1] <= counted[0] * 1.1

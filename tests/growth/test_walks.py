@@ -23,6 +23,10 @@ SPARE = 2_000
 """How many more steps the larger size may take, however large it is."""
 
 
+STEPS = 4
+"""SQLite calls back once in so many steps, because a call takes longer than a step. No statement takes fewer."""
+
+
 def steps(connections: Sequence[sqlite3.Connection], do: Callable[[], object]) -> int:
     """Steps of SQLite's virtual machine in `connections` that `do` takes."""
     count = 0
@@ -32,13 +36,13 @@ def steps(connections: Sequence[sqlite3.Connection], do: Callable[[], object]) -
         count += 1
 
     for connection in connections:
-        connection.set_progress_handler(step, 1)
+        connection.set_progress_handler(step, STEPS)
     try:
         do()
     finally:
         for connection in connections:
             connection.set_progress_handler(None, 0)
-    return count
+    return count * STEPS
 
 
 def drivers(catalogue: Catalogue) -> list[sqlite3.Connection]:

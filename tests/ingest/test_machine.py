@@ -28,7 +28,7 @@ from catalog.ingest import intake, names, rows, sweep
 from catalog.layout.index import ListLimits
 from tests import writers
 from tests.conftest import AT_ONCE, Catalogue, stamp
-from tests.effort import examples, some
+from tests.effort import examples, is_short, some
 from tests.ingest.history import Log
 from tests.ingest.invariants import broken
 from tests.lookup.asking import PLAIN, Options, Still, differences, references
@@ -328,6 +328,7 @@ def test_whatever_happens_on_disk_the_catalog_says_what_the_layouts_say(
         monkeypatch.setattr(names, "PENDING", 2)
         monkeypatch.setattr(intake, "BATCH_STORES", 2)
         monkeypatch.setattr(sweep, "BULK_ENTRIES", 1)
+    steps = 15 if engine == "postgresql" and is_short() else 25
     run_state_machine_as_test(
-        Bound, settings=settings(max_examples=examples(12 if engine == "sqlite" else 3), stateful_step_count=25)
+        Bound, settings=settings(max_examples=examples(12 if engine == "sqlite" else 3), stateful_step_count=steps)
     )

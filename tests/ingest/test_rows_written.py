@@ -145,7 +145,7 @@ def test_an_entry_more_and_an_entry_less(large: Layout, at: int) -> None:
 
 def test_a_random_order_of_entries_that_share_nothing_writes_no_entry(small: Callable[[int], Layout]) -> None:
     """oras writes its list in another order each time: only the change of the file is recorded."""
-    layout = small(10_000)
+    layout = small(3_000)
     before = layout.catalogue.sql("SELECT id, sort FROM entry ORDER BY id")
     assert layout.rows(random.Random(1).sample(layout.elements, len(layout.elements))) <= 4
     assert layout.catalogue.sql("SELECT id, sort FROM entry ORDER BY id") == before

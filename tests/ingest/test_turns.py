@@ -15,7 +15,8 @@ from tests import writers
 from tests.conftest import AT_ONCE, Catalogue
 from tests.watch.harness import wait_for
 
-ENTRIES = 12_000
+ENTRIES = 6_000
+"""So many make a store a large one."""
 
 
 def listed(path: str, tag: str, count: int) -> None:

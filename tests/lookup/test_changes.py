@@ -274,7 +274,7 @@ def test_its_cost_is_in_proportion_to_what_changed(
     """One entry that changes is found by a few searches, however large the store, the past and the catalog are."""
     for has_tag in (True, False):
         steps: list[int] = []
-        for entries, turns, others in ((50, 4, 1), (800, 40, 20)):
+        for entries, turns, others in ((50, 4, 1), (400, 40, 10)):
             steps.append(_steps_of_one(new_sqlite_catalogue, f"{tmp_path}/{has_tag}", entries, turns, others, has_tag))
         assert steps[1] <= 1.5 * steps[0] + 20, (has_tag, steps)
 
@@ -313,7 +313,7 @@ def test_a_digest_that_comes_and_goes_again_and_again_is_read_in_proportion(
 ) -> None:
     """With and without a second entry of that digest, which stays; and while a named one changes its place each time."""
     steps: list[int] = []
-    for turns in (50, 200):
+    for turns in (30, 120):
         directory = f"{tmp_path}/{turns}"
         os.makedirs(directory)
         catalogue = new_sqlite_catalogue(directory)

@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -205,8 +205,8 @@ def test_filters_narrow_each_other(world: World) -> None:
 
 
 @pytest.mark.parametrize("way", ["contains", "referrers-of"])
-def test_a_filter_refuses_a_partial_digest(world: World, way: str) -> None:
-    ran = called("query", f"--{way}", "sha256:12", db=world.catalogue.path)
+def test_a_filter_refuses_a_partial_digest(world_of: Callable[[str], World], way: str) -> None:
+    ran = called("query", f"--{way}", "sha256:12", db=world_of("by hand").catalogue.path)
     assert (ran.status, ran.out) == (2, ""), ran
 
 
@@ -232,13 +232,18 @@ def test_a_filter_takes_a_name(world: World) -> None:
     ("asked", "status"),
     [("no/such:1", 1), (":no-such", 1), (NOWHERE[:30], 1), (NOWHERE, 0), ("acme/*:1", 2), ("UPPER", 2), ("", 2)],
 )
-def test_a_filter_that_finds_nothing_or_is_malformed(world: World, way: str, asked: str, status: int) -> None:
-    ran = called("query", f"--{way}", asked, db=world.catalogue.path)
+def test_a_filter_that_finds_nothing_or_is_malformed(
+    world_of: Callable[[str], World], way: str, asked: str, status: int
+) -> None:
+    ran = called("query", f"--{way}", asked, db=world_of("by hand").catalogue.path)
     assert (ran.status, ran.out) == (status, ""), ran
 
 
 def test_a_reference_narrows_to_the_referrers_that_it_is_or_holds(world: World) -> None:
-    """Each reference counts by itself: one that only contains what another contains has found something, too."""
+    """Each reference counts by itself: one that only contains what another contains has found something, too.
+
+    Of the references that find nothing, which are most, the short run tries some.
+    """
     disk = world.disk
     db = world.catalogue.path
     for subject in world.some(sorted({row[0] for row in disk.referrer_rows()})):
@@ -251,6 +256,8 @@ def test_a_reference_narrows_to_the_referrers_that_it_is_or_holds(world: World) 
                 for name, referrer in everything
                 if each.name == name and digest in each.digests and referrer in disk.below(each, {digest})
             }
+            if not expected and is_short() and next(_numbers) % SHARE:
+                continue
             asked = ("query", digest, digest, "--referrers-of", subject, "--format", "json")
             ran = called(*asked, "--store", layout.name, db=db)
             found = {(each["store"], each["digest"]) for each in json.loads(ran.out)}

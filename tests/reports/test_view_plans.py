@@ -22,9 +22,11 @@ from tests.conftest import Catalogue
 from tests.lookup.test_plans import FEW, looked_at, read_whole
 from tests.postgres import Server, asking
 from tests.reports.sizes import fill
-from tests.reports.test_view_steps import IMAGE, KEYS, LARGE, MIDDLE
+from tests.reports.test_view_steps import IMAGE, KEYS, MIDDLE
 
 Session = psycopg.Connection[tuple[Any, ...]]
+LARGE = 10_000
+"""Images. With a few thousand, the planner takes a plan for the report `missing` that looks at several times as many rows as with these."""
 
 
 @pytest.fixture(scope="module")

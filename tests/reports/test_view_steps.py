@@ -11,9 +11,10 @@ from catalog.db.views import VIEWS
 from catalog.reports.reports import REPORTS
 from tests import writers
 from tests.conftest import Catalogue, file_of
+from tests.effort import is_short
 from tests.reports.sizes import digest, fill
 
-SMALL, MIDDLE, LARGE = 100, 1_000, 10_000
+SMALL, MIDDLE, LARGE = 100, 1_000, 4_000 if is_short() else 10_000
 FACTOR = 1.2
 
 
