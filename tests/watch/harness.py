@@ -15,10 +15,10 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import pytest
@@ -32,7 +32,7 @@ from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from catalog.watch.status import read_daemon
 from tests.cli.program import Ran, called, ran
-from tests.forking import CLEAN, OCICAT
+from tests.forking import CLEAN, OCICAT, Code
 from tests.oracle import UNREADABLE, Oracle, OracleStore, Outcome, Scan, scan_raw
 
 DEADLINE = 60.0
@@ -169,16 +169,25 @@ class Followed:
     # --- the daemon ---------------------------------------------------------------------------------------------
 
     def start(
-        self, *options: str, before: Sequence[str] = (), program: Sequence[str] = (OCICAT,), ready: bool = True
+        self,
+        *options: str,
+        before: Sequence[str] = (),
+        program: Sequence[str] = (OCICAT,),
+        user: Mapping[str, Any] = MappingProxyType({}),
+        log: str | None = None,
+        ready: bool = True,
     ) -> None:
-        """Start the daemon and, with `ready`, wait until it has looked at everything once.
+        """Start the daemon, as `user` if that says so (parameters of Popen), and, with `ready`, wait until it has looked at everything
+        once. It writes its log to a file, or to `log`.
 
         Without options it does that only once: a sweep would cover up for events.
         """
         options = options or ("--rescan", "3600")
         command = [*before, *program, "--db", self.db, "--config", self.config, "watch", *options]
-        with open(self._log, "ab") as log:
-            self.daemon = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, env={**CLEAN, **self.env})
+        with open(log or self._log, "ab", buffering=0) as file:
+            self.daemon = subprocess.Popen(
+                command, stderr=file, stdin=subprocess.DEVNULL, env={**CLEAN, **self.env}, **user
+            )
         if ready:
             wait_for(self._has_looked, what=self.log)
 
@@ -360,7 +369,7 @@ class Load:
         repository = str(Path(__file__).parents[2])
         prologue = f"import sys; sys.path.insert(0, {repository!r}); from tests.writers import *\n"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", prologue + code, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+            Code(prologue + code, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=CLEAN
         )
 
     @property
