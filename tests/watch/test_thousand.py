@@ -19,7 +19,7 @@ from tests import effort, writers
 from tests.watch.harness import SETTLE_MS, Followed
 from tests.writers import WRITE_STYLES, dump, empty_index, fake_descriptor, make_layout, name_entry
 
-TIMES = int(os.environ.get("THOUSAND", 50 if effort.is_short() else 400))
+TIMES = int(os.environ.get("THOUSAND", "0")) or (50 if effort.is_short() else 400)
 """Of eight styles and three stores with a reference each, the 34 of the short run that are left in this process are every pair."""
 AT_FULL = effort.examples(24)
 BY_PROGRAM = effort.examples(40)
