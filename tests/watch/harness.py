@@ -174,11 +174,12 @@ class Followed:
         before: Sequence[str] = (),
         program: Sequence[str] = (OCICAT,),
         user: Mapping[str, Any] = MappingProxyType({}),
+        env: Mapping[str, str] = MappingProxyType({}),
         log: str | None = None,
         ready: bool = True,
     ) -> None:
         """Start the daemon, as `user` if that says so (parameters of Popen), and, with `ready`, wait until it has looked at everything
-        once. It writes its log to a file, or to `log`.
+        once. It writes its log to a file, or to `log`, and has the variables of `env` too.
 
         Without options it does that only once: a sweep would cover up for events.
         """
@@ -186,7 +187,7 @@ class Followed:
         command = [*before, *program, "--db", self.db, "--config", self.config, "watch", *options]
         with open(log or self._log, "ab", buffering=0) as file:
             self.daemon = subprocess.Popen(
-                command, stderr=file, stdin=subprocess.DEVNULL, env={**CLEAN, **self.env}, **user
+                command, stderr=file, stdin=subprocess.DEVNULL, env={**CLEAN, **self.env, **env}, **user
             )
         if ready:
             wait_for(self._has_looked, what=self.log)
