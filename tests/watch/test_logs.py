@@ -111,10 +111,8 @@ def test_the_limit_of_watches_is_told_once_with_the_number(quick: Followed) -> N
     for number in range(5):
         make_layout(quick.path(f"root/{number}"))
     quick.add_root("root")
-    script = 'echo 2 > /proc/sys/user/max_inotify_watches; exec "$@"'
-    quick.start(
-        "--log-format", "json", "--verbose", "--rescan", "0.1", before=["unshare", "-Urm", "sh", "-c", script, "sh"]
-    )
+    options = ["--log-format", "json", "--verbose", "--rescan", "0.1"]
+    quick.start_apart("echo 2 > /proc/sys/user/max_inotify_watches", options=options)
     wait_for(lambda: len(said(quick, "swept")) > 5)
     (found,) = said(quick, "unwatched")
     assert (found["directories"], found["watches"]) == (4, 2)
