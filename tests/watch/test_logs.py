@@ -219,7 +219,8 @@ def test_a_log_that_nobody_reads_stops_nothing(quick: Followed, reader: str) -> 
         quick.settled()
         if reader == "reads at last":
             os.set_blocking(end, True)
-            length, changed = 0, set()
+            length = 0
+            changed: set[str] = set()
             with open(end, encoding="ascii", closefd=False) as lines:
                 while len(changed) < STORES:
                     length += len(line := next(lines))
