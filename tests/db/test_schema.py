@@ -26,6 +26,7 @@ from catalog.engine.postgres.connect import conninfo
 from catalog.engine.sqlite import frozen
 from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.lookup.match import COLUMNS
+from tests.forking import CLEAN, Code
 from tests.postgres import Server
 
 SQLITE: Dialect = sqlite.dialect()
@@ -156,7 +157,7 @@ def test_freeze_check_reports_stale_files(tmp_path: Path) -> None:
         "import sys; from catalog.db import freeze; freeze.render = lambda: 'other';"
         "sys.argv = ['x', '--check']; sys.exit(freeze.main())"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    done = subprocess.run(Code(script), capture_output=True, check=False, env=CLEAN)
     assert done.returncode == 1
     assert b"make freeze" in done.stderr
 

@@ -46,7 +46,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(hosts=300, sessions=24, seconds=30.0, quarter=45.0)
-SHORT = Size(hosts=6, sessions=2, seconds=1.0, quarter=2.5)
+SHORT = Size(hosts=5, sessions=2, seconds=1.0, quarter=2.0)
 
 
 class _Host:

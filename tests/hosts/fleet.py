@@ -51,7 +51,7 @@ class Size(NamedTuple):
 
 
 FULL = Size(hosts=8, stores=20, rounds=50, readers=3)
-SHORT = Size(hosts=5, stores=2, rounds=2, readers=1)
+SHORT = Size(hosts=4, stores=2, rounds=2, readers=1)
 
 
 class Layout(NamedTuple):
@@ -322,7 +322,7 @@ class Fleet:
             if result.status == 4 and (self._down or self._going_back or outages != self._outages or outages == 1):
                 assert "cannot reach" in result.err, result
                 self._told["told that the server is away"] += 1
-                self._over.wait(0.1)  # Otherwise most of what is asked is asked of nobody.
+                self._over.wait(0.3)  # Otherwise most of what is asked is asked of nobody.
                 continue
             assert result.status == 0, (how, place, result)
             assert "Traceback" not in result.err, result

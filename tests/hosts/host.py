@@ -47,8 +47,8 @@ class Host:
         return called("--config", self.config, *arguments, db=self.url, env=self.env)
 
     def done(self, *arguments: str) -> Ran:
-        """A run that has to end well."""
-        result = self(*arguments)
+        """A run that has to end well; in this process."""
+        result = self.call(*arguments)
         assert result.status == 0, result
         return result
 

@@ -1,4 +1,4 @@
-"""Every command on a catalog that two hosts share, each by a process of its own; and whose each store is."""
+"""Every command on a catalog that two hosts share, some by a process of its own; and whose each store is."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def test_a_replica_is_asked_and_not_written(mortal: Server, new_host: NewHost) -
         reader.url = here.url.replace(mortal.directory, replica.directory)
         for arguments in (
             ("query",), ("resolve", "app:1"), ("wait", "app:1"), ("find", "app"), ("inspect", "app:1"), ("history", "app:1"), ("changes",),
-            ("stores",), ("status",), ("check",), ("report", "usage"), ("sql", "SELECT * FROM images"), ("query", "*", "--at", "1s"),
+            ("stores",), ("status",), ("check",), ("report", "usage"), ("sql", "SELECT * FROM images"), ("query", "*", "--at", "0s"),
         ):  # fmt: skip
             reader.done(*arguments)
         assert reader.done("resolve", "app:1").out == f"{digest}\n"

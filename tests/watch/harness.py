@@ -15,10 +15,10 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import pytest
@@ -32,7 +32,7 @@ from catalog.lookup.resolve import Asking
 from catalog.names.query import parse_query
 from catalog.watch.status import read_daemon
 from tests.cli.program import Ran, called, ran
-from tests.forking import CLEAN, OCICAT
+from tests.forking import CLEAN, OCICAT, Code, Popen
 from tests.oracle import UNREADABLE, Oracle, OracleStore, Outcome, Scan, scan_raw
 
 DEADLINE = 60.0
@@ -79,6 +79,26 @@ def on_both(fixture: str, *, is_long: bool = False) -> pytest.MarkDecorator:
     """
     server = pytest.param("postgresql", marks=pytest.mark.deep) if is_long else "postgresql"
     return pytest.mark.parametrize(fixture, ["sqlite", server], indirect=True)
+
+
+_APART = """
+import ctypes, os, subprocess, sys
+count = int(sys.argv[1])
+script, given, program = sys.argv[2], sys.argv[3 : 3 + count], sys.argv[3 + count :]
+user, group = os.geteuid(), os.getegid()
+clone_newns, clone_newuser = 0x20000, 0x10000000  # sched.h
+if ctypes.CDLL(None, use_errno=True).unshare(clone_newns | clone_newuser):
+    sys.exit(os.strerror(ctypes.get_errno()))
+for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+    with open(f"/proc/self/{name}", "w") as file:
+        file.write(text)
+script = f"DAEMON={os.getpid()}; mount --make-rprivate /; {script}"
+subprocess.run(["sh", "-ec", script, "sh", *given], check=True)
+sys.argv = program
+from catalog.cli.start import main
+main()
+"""
+"""Does what `unshare -Urm` does, runs a script there, and goes on as the program: as a fork, which has loaded it already."""
 
 
 class Followed:
@@ -169,18 +189,40 @@ class Followed:
     # --- the daemon ---------------------------------------------------------------------------------------------
 
     def start(
-        self, *options: str, before: Sequence[str] = (), program: Sequence[str] = (OCICAT,), ready: bool = True
+        self,
+        *options: str,
+        before: Sequence[str] = (),
+        program: Sequence[str] = (OCICAT,),
+        user: Mapping[str, Any] = MappingProxyType({}),
+        env: Mapping[str, str] = MappingProxyType({}),
+        log: str | None = None,
+        ready: bool = True,
     ) -> None:
-        """Start the daemon and, with `ready`, wait until it has looked at everything once.
+        """Start the daemon, as `user` if that says so (parameters of Popen), and, with `ready`, wait until it has looked at everything
+        once. It writes its log to a file, or to `log`, and has the variables of `env` too.
 
         Without options it does that only once: a sweep would cover up for events.
         """
         options = options or ("--rescan", "3600")
-        command = [*before, *program, "--db", self.db, "--config", self.config, "watch", *options]
-        with open(self._log, "ab") as log:
-            self.daemon = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, env={**CLEAN, **self.env})
+        command = [*program, "--db", self.db, "--config", self.config, "watch", *options]
+        command = Code(*before[2:], *command) if isinstance(before, Code) else [*before, *command]
+        with open(log or self._log, "ab", buffering=0) as file:
+            self.daemon = subprocess.Popen(
+                command, stderr=file, stdin=subprocess.DEVNULL, env={**CLEAN, **self.env, **env}, **user
+            )
         if ready:
             wait_for(self._has_looked, what=self.log)
+
+    def start_apart(self, script: str, *arguments: str, options: Sequence[str] = (), ready: bool = True) -> None:
+        """Start the daemon in namespaces of its own, of users and of mounts, after `script` has run there with the arguments.
+
+        $DAEMON is the number of the process that becomes the daemon.
+        """
+        if Popen.is_whole:
+            script = f'DAEMON=$$\n{script}\nshift {len(arguments)}; exec "$@"'
+            self.start(*options, before=["unshare", "-Urm", "sh", "-ec", script, "sh", *arguments], ready=ready)
+        else:
+            self.start(*options, before=Code(_APART, str(len(arguments)), script, *arguments), ready=ready)
 
     def _has_looked(self) -> bool:
         assert self.daemon is not None
@@ -360,7 +402,7 @@ class Load:
         repository = str(Path(__file__).parents[2])
         prologue = f"import sys; sys.path.insert(0, {repository!r}); from tests.writers import *\n"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", prologue + code, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+            Code(prologue + code, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=CLEAN
         )
 
     @property

@@ -363,8 +363,7 @@ def test_without_inotify_it_polls_and_says_so(quick: Followed) -> None:
         pytest.skip("user namespaces are not allowed here")
     store = make_layout(quick.path("root/a"))
     quick.add_root("root")
-    script = 'echo 0 > /proc/sys/user/max_inotify_instances; exec "$@"'
-    quick.start("--rescan", "0.2", before=["unshare", "-Urm", "sh", "-c", script, "sh"])
+    quick.start_apart("echo 0 > /proc/sys/user/max_inotify_instances", options=["--rescan", "0.2"])
     assert any("cannot get file events" in line and "max_user_instances" in line for line in quick.log())
     assert quick.state()["daemon_polling"] is True
     for step in range(2):
@@ -378,8 +377,7 @@ def test_what_the_limit_of_watches_leaves_out_is_swept_and_told(quick: Followed)
         pytest.skip("user namespaces are not allowed here")
     stores = [make_layout(quick.path(f"root/{number}")) for number in range(10)]
     quick.add_root("root")
-    script = 'echo 6 > /proc/sys/user/max_inotify_watches; exec "$@"'
-    quick.start("--rescan", "0.2", before=["unshare", "-Urm", "sh", "-c", script, "sh"])
+    quick.start_apart("echo 6 > /proc/sys/user/max_inotify_watches", options=["--rescan", "0.2"])
     state = quick.state()
     assert (state["daemon_watched"], state["daemon_unwatched"]) == (6, 5)
     assert state["advice"].startswith("sysctl fs.inotify.max_user_watches=")

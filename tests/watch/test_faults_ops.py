@@ -179,7 +179,7 @@ def test_trouble_that_lasts_is_late() -> None:
     assert "no room" in (why_late(said | {"trouble_since": now - 1000 * (LATE_SECONDS + 1)}) or "")
 
 
-_IN_TMPFS = 'mount -t tmpfs -o size=3m,mode=0777 tmpfs "$1" && shift && exec "$@"'
+_IN_TMPFS = 'mount -t tmpfs -o size=3m,mode=0777 tmpfs "$1"'
 
 
 def start_in_tmpfs(quick: Followed) -> str:
@@ -189,7 +189,7 @@ def start_in_tmpfs(quick: Followed) -> str:
     quick.db = f"{small}/catalog.db"
     with open(quick.config, "a") as file:
         file.write(f'[[roots]]\npath = "{quick.path("root")}"\n')
-    quick.start(before=["unshare", "-Urm", "sh", "-ec", _IN_TMPFS, "sh", small], ready=False)
+    quick.start_apart(_IN_TMPFS, small, ready=False)
     wait_for(lambda: told(quick, "watching 0 stores and 1 root"), what=quick.log)
     return f"/proc/{pid(quick)}/root{small}"
 
@@ -354,8 +354,7 @@ def test_a_read_only_file_system(quick: Followed) -> None:
     quick.add_store(make_layout(quick.path("a")))
     quick.db = quick.path("ro/catalog.db")
     os.mkdir(quick.path("ro"))
-    script = 'mount -t tmpfs -o ro tmpfs "$1" && shift && exec "$@"'
-    quick.start(before=["unshare", "-Urm", "sh", "-ec", script, "sh", quick.path("ro")], ready=False)
+    quick.start_apart('mount -t tmpfs -o ro tmpfs "$1"', quick.path("ro"), ready=False)
     assert ended(quick) == 4
     (line,) = quick.log()
     assert line.startswith("ocicat: error: ")

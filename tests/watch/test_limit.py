@@ -15,7 +15,7 @@ from tests.writers import WRITE_STYLES, make_layout
 STORES = 300
 GROUPS = 30
 ALLOWED = 100
-_LIMITED = f'echo {ALLOWED} > /proc/sys/user/max_inotify_watches; exec "$@"'
+_LIMITED = f"echo {ALLOWED} > /proc/sys/user/max_inotify_watches"
 _RAISE = "echo 10000 > /proc/sys/user/max_inotify_watches"
 
 
@@ -24,7 +24,7 @@ def test_three_hundred_stores_and_a_hundred_watches(quick: Followed) -> None:
     rng = random.Random(5)
     stores = [make_layout(quick.path(f"root/g{number % GROUPS}/s{number}")) for number in range(STORES)]
     root = quick.add_root("root")
-    quick.start("--rescan", "0.3", before=["unshare", "-Urm", "sh", "-c", _LIMITED, "sh"])
+    quick.start_apart(_LIMITED, options=["--rescan", "0.3"])
     state = quick.state()
     assert (state["daemon_watched"], state["daemon_unwatched"]) == (ALLOWED, 1 + GROUPS + STORES - ALLOWED)
     advice = watches_advised(1 + GROUPS + STORES, kernel_limit("max_user_watches"))

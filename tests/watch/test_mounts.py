@@ -93,9 +93,7 @@ needs_namespaces = pytest.mark.skipif(
 # kernel says that the root lies on a network file system. That it says so is all that is not real.
 _SCRIPT = """
 echo 0 > /proc/sys/user/max_inotify_watches
-cp /proc/self/mountinfo "$1" && echo "$2" >> "$1" && mount --bind "$1" /proc/$$/mountinfo
-shift 2
-exec "$@"
+cp /proc/$DAEMON/mountinfo "$1" && echo "$2" >> "$1" && mount --bind "$1" /proc/$DAEMON/mountinfo
 """
 
 
@@ -103,8 +101,7 @@ def start(quick: Followed, *mounts: str, settings: str = "silent_seconds = 0.2")
     with open(quick.config, "a") as file:
         file.write(f"{settings}\n")
     lines = "\n".join(f"99{number} 1 0:99 / {point} rw - nfs4 server:/ rw" for number, point in enumerate(mounts))
-    before = ["unshare", "-Urm", "sh", "-ec", _SCRIPT, "sh", quick.path("mountinfo"), lines]
-    quick.start("--rescan", "3600", before=before)
+    quick.start_apart(_SCRIPT, quick.path("mountinfo"), lines)
 
 
 @needs_namespaces

@@ -69,9 +69,10 @@ def manager(address: str) -> Iterator[Manager]:
 def start(followed: Followed, address: str, *, ready: bool = True, environ: dict[str, str] | None = None) -> None:
     """Start the daemon as systemd does; WATCHDOG_PID=SELF becomes its number."""
     environ = {"NOTIFY_SOCKET": address, **(environ or {})}
-    setting = [f"{name}={value}" for name, value in environ.items() if value != "SELF"]
-    script = 'export WATCHDOG_PID=$$; exec "$@"' if "SELF" in environ.values() else 'exec "$@"'
-    followed.start(before=["env", *setting, "sh", "-c", script, "sh"], ready=ready)
+    before = []
+    if environ.get("WATCHDOG_PID") == "SELF":  # which only a process knows that becomes the daemon
+        before = ["sh", "-c", 'export WATCHDOG_PID=$$; exec "$@"', "sh"]
+    followed.start(before=before, env=environ, ready=ready)
 
 
 @pytest.fixture(params=["path", "abstract"])

@@ -27,7 +27,7 @@ def retagged(path: str, tag: str, seed: str) -> tuple[bytes, str]:
     return dump(writers.retag_replace(read_index(path), entry)), entry["digest"]
 
 
-@on_both("catalog")
+@on_both("catalog", is_long=True)
 def test_spans_are_the_states_that_settled(catalog: Followed) -> None:
     """linuxkit takes the name away and gives it back, crane writes an empty index first: neither is a span, nor a gap."""
     path = make_layout(catalog.path("root/a"))

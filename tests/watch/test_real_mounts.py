@@ -22,8 +22,7 @@ def start(catalog: Followed, prepare: str, *arguments: str) -> None:
     """Start the daemon where `prepare` has mounted what it does; the root is in the configuration."""
     with open(catalog.config, "a") as file:
         file.write(f'[[roots]]\npath = "{catalog.path("root")}"\n')
-    script = f'{prepare}\nshift {len(arguments)}; exec "$@"'
-    catalog.start(before=["unshare", "-Urm", "sh", "-ec", script, "sh", *arguments])
+    catalog.start_apart(prepare, *arguments)
 
 
 def there(catalog: Followed, script: str, *arguments: str) -> None:

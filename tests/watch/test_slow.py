@@ -11,6 +11,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -24,7 +25,7 @@ from catalog.layout.files import stat_index
 from catalog.layout.held import OpenFiles
 from catalog.names.query import parse_query
 from tests.cli.program import _AS_NOBODY, needs_root
-from tests.forking import CLEAN, OCICAT
+from tests.forking import CLEAN, Code, Popen
 from tests.watch.harness import Followed, Load, wait_for
 from tests.writers import dump, empty_index, fake_descriptor, make_layout, name_entry, write_index
 
@@ -90,12 +91,34 @@ def writing(code: str, path: str, pause: float = PAUSE, rounds: int = ROUNDS) ->
         load.kill()
 
 
+@contextlib.contextmanager
+def indexing(catalog: Followed) -> Iterator[None]:
+    """Run `ocicat index` on and on, each a process of its own, all of which have to end well."""
+    over = threading.Event()
+    statuses: list[int] = []
+
+    def index() -> None:
+        while not over.is_set():
+            statuses.append(catalog.program("index").status)
+            over.wait(0.05)
+
+    thread = threading.Thread(target=index)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+    assert set(statuses) == {0}
+
+
 def watch_answers(catalog: Followed, load: Load) -> set[str | None]:
     """Ask all the time until the writer has ended; everything that was answered."""
     seen: set[str | None] = set()
     while load.process.poll() is None:
         seen.add(catalog.ask(REF).digest)
-        time.sleep(0.002)  # the processor is for the writer and the daemon
+        # The processor is for the writer and the daemon, and each state in between stands twenty times as long.
+        time.sleep(0.01)
     return seen
 
 
@@ -114,15 +137,10 @@ def test_beside_a_daemon(quick: Followed, store: str, code: str) -> None:
 
 @pytest.mark.parametrize("code", [IN_PLACE, TRUNCATED], ids=["in-place", "truncated"])
 def test_beside_index_run_on_and_on(quick: Followed, store: str, code: str) -> None:
-    loop = "import subprocess\nwhile True: subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL)"
     quick.configure(settle_ms=SETTLE_MS, patience_ms=300)
-    index = Load(loop, OCICAT, "--db", quick.db, "--config", quick.config, "index")
-    try:
-        with writing(code, store) as load:
-            assert watch_answers(quick, load) <= set(DIGESTS)
+    with indexing(quick), writing(code, store) as load:
+        assert watch_answers(quick, load) <= set(DIGESTS)
         quick.settled()
-    finally:
-        index.kill()
     assert {span[3] for span in quick.spans()} == set(DIGESTS)
 
 
@@ -143,6 +161,7 @@ def test_with_fresh(quick: Followed, store: str, code: str, daemon: bool) -> Non
                 outcomes.add("not in time")
             else:
                 outcomes.add(quick.ask(REF).digest)
+                time.sleep(0.005)  # while the file stands still, it would ask thousands of times
     assert outcomes <= {*DIGESTS, "not in time"}
     make_fresh(quick.reader, [query], None, settings, 30)
     assert quick.ask(REF).digest == DIGESTS[ROUNDS % 2]
@@ -260,7 +279,7 @@ def test_no_file_of_a_layout_is_ever_locked(quick: Followed, store: str) -> None
     for command in (["index"], ["index", "--full"], ["resolve", "--fresh", REF], ["verify"]):
         write_index(store, empty_index(name_entry(fake_descriptor("two"), "tag", "", "t")))
         done = subprocess.run(
-            [sys.executable, "-c", LOCKS, "--db", quick.db, "--config", quick.config, *command],
+            Code(LOCKS, "--db", quick.db, "--config", quick.config, *command),
             env=CLEAN, capture_output=True, text=True, check=False,
         )  # fmt: skip
         locked = [line for line in done.stderr.splitlines() if line.startswith("LOCKED ")]
@@ -287,4 +306,7 @@ def as_another(catalog: Followed, *options: str) -> None:
             os.chown(f"{catalog.directory}/{name}", 65534, 65534)
     os.chown(catalog.directory, 65534, 65534)
     options = options or ("--rescan", "0.1")
-    catalog.start(*options, program=[sys.executable, "-c", "import encodings.ascii, secrets\n" + _AS_NOBODY])
+    if Popen.is_whole:
+        catalog.start(*options, program=[sys.executable, "-c", "import encodings.ascii, secrets\n" + _AS_NOBODY])
+    else:  # as `ran_as_nobody`: all modules are loaded before
+        catalog.start(*options, user={"user": 65534, "group": 65534, "extra_groups": []})

@@ -19,7 +19,8 @@ from tests import effort, writers
 from tests.watch.harness import SETTLE_MS, Followed
 from tests.writers import WRITE_STYLES, dump, empty_index, fake_descriptor, make_layout, name_entry
 
-TIMES = int(os.environ.get("THOUSAND", effort.examples(400)))
+TIMES = int(os.environ.get("THOUSAND", "0")) or (50 if effort.is_short() else 400)
+"""Of eight styles and three stores with a reference each, the 34 of the short run that are left in this process are every pair."""
 AT_FULL = effort.examples(24)
 BY_PROGRAM = effort.examples(40)
 NAME = "docker.io/library/app"
@@ -36,7 +37,7 @@ def writes(catalog: Followed) -> Iterator[tuple[str, str]]:
         write(store, dump(empty_index(entry)))
         refs = (f"app:{tag}", f"oci-layout://root/{number % 3}:{tag}", f"oci-layout://{store}/app:{tag}")
         yield refs[number % len(refs)], entry["digest"]
-        if number % 97 == 96:  # now and then a new store, below a directory that is new too
+        if number % 31 == 30:  # now and then a new store, below a directory that is new too
             new = make_layout(catalog.path(f"root/new/{number}/store"))
             entry = name_entry(fake_descriptor(f"new{number:06}"), "canonical", f"{NAME}-{number}", "1")
             write(new, dump(empty_index(entry)))
