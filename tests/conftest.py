@@ -23,14 +23,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from sqlalchemy import Engine, create_engine
-
 from catalog.db.schema import metadata
 from catalog.engine.interface import Reader, Writer
 from catalog.engine.open import open_reader, open_writer
 from catalog.engine.postgres.reader import PostgresReader
 from catalog.engine.postgres.writer import PostgresWriter
-from catalog.engine.sqlite import writer as sqlite_writer
 from catalog.engine.sqlite.reader import SqliteReader
 from catalog.engine.sqlite.writer import SqliteWriter
 from catalog.errors import Ambiguous, CatalogUnavailable, NotInTime, OcicatError
@@ -45,7 +42,7 @@ from catalog.lookup.resolve import Asking
 from catalog.lookup.stores import store_ids
 from catalog.names.keys import Naming
 from catalog.names.query import parse_query
-from tests import effort, forking, order, programs
+from tests import compiled, effort, forking, order, programs
 from tests.postgres import Server
 
 if TYPE_CHECKING:
@@ -179,22 +176,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 effort.load()
-
-_compiling = create_engine("sqlite://")
-_compiling.connect().close()  # It asks SQLite for its version.
-_compiling.dispose()
-
-
-def _create_engine(*arguments: Any, **named: Any) -> Engine:
-    """Make an engine that finds what others have compiled."""
-    made = create_engine(*arguments, **named)
-    made.dialect, made._compiled_cache = _compiling.dialect, _compiling._compiled_cache
-    return made
-
-
-# A process of ocicat opens one catalog for writing, and a process of tests thousands. Each would compile the statements of its first
-# pass anew, which takes as long as the rest of that pass.
-sqlite_writer.create_engine = _create_engine  # type: ignore[attr-defined]
+compiled.share()
 
 AT_ONCE = Settings(settle_ms=0, held_ms=0)
 """A file need not stand still, and nobody is looked for who has it open for writing: with hundreds of processes, that look would take

@@ -1,4 +1,5 @@
 """Starts ocicat for a test by forking a process that has loaded its modules: loading them is most of what a command or daemon costs.
+It has also compiled the statements of a first pass (tests/compiled.py).
 
 Each process of pytest has one such server (`main`), which imports what commands import, and then waits. A program that a test starts as
 `[OCICAT, ...]` or `Code(...)` is a fork of it: a process of its own, with its own number, streams, environment, directory and signals, which then does
@@ -47,6 +48,7 @@ _LOADED_IN_FUNCTIONS = (
     "alembic.command", "alembic.config", "datasette.app", "encodings.ascii", "encodings.latin_1", "httptools", "psycopg", "secrets",
     "sqlalchemy.dialects.postgresql.psycopg", "sqlalchemy.dialects.sqlite", "uvicorn", "uvloop", "watchdog.observers.inotify",
 )  # fmt: skip
+_LAYOUT = {"oci-layout": '{"imageLayoutVersion": "1.0.0"}', "index.json": '{"schemaVersion": 2, "manifests": []}'}
 _LENGTH = struct.Struct(">I")
 _NUMBER = struct.Struct(">i")
 _MOST_DESCRIPTORS = 64
@@ -409,3 +411,22 @@ def _load() -> None:
             importlib.import_module(module.name)
     for name in _LOADED_IN_FUNCTIONS:
         importlib.import_module(name)
+    _compile()
+
+
+def _compile() -> None:
+    """Have SQLAlchemy compile the statements of a pass, which every fork that writes a catalog in a file would do anew."""
+    from catalog.cli import start
+    from tests import compiled
+
+    compiled.share()
+    with tempfile.TemporaryDirectory(prefix="ocicat-forking-") as directory:
+        layout = f"{directory}/layouts/a"
+        os.makedirs(f"{layout}/blobs/sha256")
+        for name, content in _LAYOUT.items():
+            with open(f"{layout}/{name}", "w", encoding="ascii") as file:
+                file.write(content)
+        catalog = "--quiet", "--db", f"{directory}/catalog.db"
+        for words in (["add", f"{directory}/layouts"], ["index", "--full"]):
+            if start.run([*catalog, *words]):
+                raise RuntimeError(f"ocicat {words[0]} failed")
