@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+
 from catalog.db.schema import metadata
 from catalog.engine.interface import Reader, Writer
 from catalog.engine.open import open_reader, open_writer

@@ -416,7 +416,7 @@ def _load() -> None:
 
 def _compile() -> None:
     """Have SQLAlchemy compile the statements of a pass, which every fork that writes a catalog in a file would do anew."""
-    from catalog.cli import start
+    from catalog.cli import messages, start
     from tests import compiled
 
     compiled.share()
@@ -430,3 +430,4 @@ def _compile() -> None:
         for words in (["add", f"{directory}/layouts"], ["index", "--full"]):
             if start.run([*catalog, *words]):
                 raise RuntimeError(f"ocicat {words[0]} failed")
+    messages.volume.quiet = False
