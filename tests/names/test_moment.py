@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.errors import UsageError
-from catalog.names.moment import parse_moment, rfc3339
+from catalog.names.moment import milliseconds, parse_moment, rfc3339
 
 NOW = 1_800_000_000_123
 
@@ -91,7 +91,10 @@ HERE = "2027-03-31T09:30:00+02:00"
         ("THURSDAY", "2027-03-25T00:00:00+01:00"),
         ("1month", "2027-02-28T09:30:00+01:00"),
         ("13 months", "2026-02-28T09:30:00+01:00"),
+        ("3months", "2026-12-31T09:30:00+01:00"),
         ("1year", "2026-03-31T09:30:00+02:00"),
+        ("2025years", "0002-03-31T09:30:00+00:53:28"),
+        ("2026years", "0001-03-31T09:30:00+00:53:28"),
         ("9999years", "0001-01-01T00:00:00+00:00"),
         ("2hours", "2027-03-31T07:30:00+02:00"),
         ("1day", "2027-03-30T09:30:00+02:00"),
@@ -105,7 +108,7 @@ def test_times_in_words_and_without_a_zone_are_local(berlin: None, text: str, me
 @pytest.mark.parametrize(
     "text",
     ["", "s", "-5m", "5", "5y", "month", "1fortnight", "1.5h", "\u0665m", "@", "@x", "@-5", "someday", "12:00", "2026", "2026-02-30",
-     "2026-01-31T25:00:00Z", "2026-01-31T12:00:00+99:00", "9" * 5000 + "d", "@" + "9" * 5000, "2026-01-31\n"],
+     "2026-01-31T25:00:00Z", "2026-01-31T12:00:00+99:00", "9" * 5000 + "d", "@" + "9" * 5000, "2026-01-31\n", "@1x", "@+1", "@ 1", "@\u0661", "5X", "5Xd", "5dX"],
 )  # fmt: skip
 def test_a_text_that_is_not_a_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
@@ -121,3 +124,21 @@ def test_a_printed_time_is_parsed_back_to_the_millisecond(milliseconds: int) -> 
 def test_any_text_is_a_time_or_a_usage_error(text: str) -> None:
     with contextlib.suppress(UsageError):
         parse_moment(text, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-31T12:00:00Z", 1_769_860_800_000), ("2026-01-31T13:30:00+01:30", 1_769_860_800_000), ("2026-01-31T12:00:00", 1_769_860_800_000),
+        ("0001-01-01T00:00:00Z", None), ("0001-12-31T23:59:59Z", None), ("0002-01-01T00:00:00Z", -62_104_060_800_000), ("", None),
+        ("yesterday", None),
+    ],
+)  # fmt: skip
+def test_a_time_in_a_layout_without_a_zone_is_utc(berlin: None, text: str, expected: int | None) -> None:
+    assert milliseconds(text) == expected
+
+
+def test_a_time_of_the_catalog_is_printed_in_utc(berlin: None) -> None:
+    assert rfc3339(1_769_860_800_007) == "2026-01-31T12:00:00.007Z"
+    assert rfc3339(-1) == "1969-12-31T23:59:59.999Z"
+    assert rfc3339(None) is None

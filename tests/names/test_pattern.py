@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from fnmatch import fnmatchcase
@@ -237,6 +238,14 @@ def test_a_long_text_matches_what_fnmatch_matches(pieces: list[str], text: str) 
     pattern = "".join(pieces)
     for glob, long in ((pattern, text), (f"*{pattern}", "abc" * 50 + text), (f"{pattern}*{pattern}", text * 3)):
         assert Glob(glob)._matches_long(long) == fnmatchcase(long, glob)
+
+
+def test_every_short_pattern_matches_long_texts_as_fnmatch_does() -> None:
+    """Of the random patterns above, few have a class that decides."""
+    texts = ["".join(letters) for size in range(4) for letters in itertools.product("ab", repeat=size)]
+    for pieces in itertools.product(["", "a", "*", "?", "[ab]", "[!a]", "[b-a]"], repeat=4):
+        glob = Glob(pattern := "".join(pieces))
+        assert [glob._matches_long(text) for text in texts] == [fnmatchcase(text, pattern) for text in texts], pattern
 
 
 def test_a_text_that_takes_an_expression_too_many_steps_is_matched_all_the_same() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catalog.errors import InvalidReference
-from catalog.names.platform import Platform, normalize, platform_text, split
+from catalog.names.platform import MAX_OPTIONS, Platform, normalize, platform_text, split
 
 
 @pytest.mark.parametrize(
@@ -212,3 +212,18 @@ def test_a_version_that_is_too_long_is_left_out() -> None:
     assert platform_text("windows(1)", "amd64") == "windows%281%29/amd64"
     assert platform_text("unknown", "unknown", "", "1") == "unknown/unknown"
     assert platform_text(None, "amd64") is platform_text("linux", "") is None
+
+
+def test_a_version_may_take_all_the_room_of_the_options() -> None:
+    assert platform_text("windows", "amd64", None, "1" * MAX_OPTIONS) == f"windows({'1' * MAX_OPTIONS})/amd64"
+    assert platform_text("windows", "amd64", None, "1" * (MAX_OPTIONS + 1)) == "windows/amd64"
+    assert (
+        platform_text("windows", "amd64", None, "%" + "1" * (MAX_OPTIONS - 1)) == "windows/amd64"
+    )  # encoded, it is longer
+    feature = "f" * (MAX_OPTIONS - 2)
+    assert platform_text("windows", "amd64", None, "1", [feature]) == f"windows(1+{feature})/amd64"
+    assert platform_text("windows", "amd64", None, "1", [feature + "f"]) == "windows(1)/amd64"
+    longest = f"windows({'1' * MAX_OPTIONS})/amd64"
+    assert str(Platform.parse(longest)) == longest
+    with pytest.raises(InvalidReference):
+        Platform.parse(f"windows({'1' * (MAX_OPTIONS + 1)})/amd64")
