@@ -32,10 +32,10 @@ def parse_address(text: str, example: int) -> tuple[str, int]:
 
     Raises UsageError, with the port `example` in its message.
     """
-    host, colon, port = text.rpartition(":")
+    host, _, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
-    elif ":" in host or (colon and not host and text.count(":") > 1):
+    elif ":" in host:
         port = ""
     if not (port.isascii() and port.isdecimal() and len(port) <= 5 and int(port) < 1 << 16):
         raise UsageError(f"{shown(text)} is not an address to listen at: write HOST:PORT, such as {LOOPBACK}:{example}")
