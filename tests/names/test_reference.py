@@ -396,6 +396,8 @@ def test_an_error_message_is_one_printable_line(text: str) -> None:
         ("a_b.c:80/d", "invalid domain"),
         (f"a.b/{'x' * 256}", "more than 255 characters"),
         ("x" * 248, "more than 255 characters"),
+        ("a" * 248, "more than 255 characters"),  # hex digits, but no image id
+        ("G" * 64, "upper-case"),
         ("a//b", "each part between '/'"),
         ("v1+build.5", "it contains '+'"),
     ],
@@ -414,6 +416,11 @@ def test_quoted_text_is_short_and_printable(text: str) -> None:
     assert len(shown) <= 120
     if len(text) < 50 and text.isalnum() and text.isprintable():
         assert text in shown
+
+
+def test_quoted_text_is_whole_up_to_a_hundred_characters() -> None:
+    assert quoted("a" * 100) == f"'{'a' * 100}'"
+    assert quoted("a" * 101) == f"'{'a' * 99}..."
 
 
 @pytest.mark.parametrize(
