@@ -227,3 +227,11 @@ def test_a_version_may_take_all_the_room_of_the_options() -> None:
     assert str(Platform.parse(longest)) == longest
     with pytest.raises(InvalidReference):
         Platform.parse(f"windows({'1' * (MAX_OPTIONS + 1)})/amd64")
+
+
+@pytest.mark.parametrize("version", ["10", "10.0", "10.0.x", "10.0.\u0661", "10.0." + "9" * 10])
+def test_a_version_of_windows_without_a_build_fits_no_other(version: str) -> None:
+    asked = Platform("windows", "amd64", version=version)
+    assert asked.rank("windows(10.0.20348)/amd64") is None
+    assert Platform.parse("windows(10.0.20348)/amd64").rank(str(asked)) is None
+    assert asked.rank(str(asked)) == (0, 0, 0)
