@@ -430,4 +430,4 @@ def _compile() -> None:
         for words in (["add", f"{directory}/layouts"], ["index", "--full"]):
             if start.run([*catalog, *words]):
                 raise RuntimeError(f"ocicat {words[0]} failed")
-    messages.volume.quiet = False
+    messages.volume.quiet = False  # Each fork would begin as --quiet has left it.

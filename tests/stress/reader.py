@@ -1,7 +1,8 @@
 """A reader of a stress run: `python -m tests.stress.reader DIRECTORY DB STORES KIND NUMBER WAITS`.
 
-It resolves the tags of random stores until a file `stop` is there, in this process (KIND `inside`) or by `ocicat resolve` and
-`ocicat query` as processes of their own (`processes`, with WAITS seconds between them), and notes what it was told and when.
+It resolves the tags of random stores until the file `stop` exists, and records each answer with its time. With the KIND `inside`
+it asks in this process. With `processes` it starts `ocicat resolve` and `ocicat query`, and pauses for WAITS seconds between two
+of them.
 """
 
 from __future__ import annotations
