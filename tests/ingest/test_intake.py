@@ -1,0 +1,239 @@
+"""In which order the intake takes stores, when it waits for one, and what it tells its caller."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import shutil
+import tarfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from catalog.ingest.intake import Intake
+from catalog.ingest.listener import Listener
+from catalog.ingest.notice import Notice
+from catalog.ingest.registry import Registry
+from catalog.ingest.settings import Settings
+from catalog.ingest.store_state import Store
+from catalog.ingest.turns import GRACE_SECONDS, LARGE_BYTES, LARGE_ENTRIES, TurnRules
+from catalog.layout.files import FileState
+from tests import writers
+from tests.conftest import AT_ONCE, Catalogue, stamp
+from tests.watch.harness import wait_for
+
+SOON = Settings(settle_ms=30, held_ms=0)
+LATER = Settings(settle_ms=600_000, held_ms=0)
+
+
+class Looks(Listener):
+    """Records what an intake looks at, and does something at each look."""
+
+    def __init__(self, at_look: Callable[[Store], None] = lambda _store: None) -> None:
+        self.seen: list[tuple[str, bool]] = []
+        self.notices: list[Notice] = []
+        self._at_look = at_look
+
+    def looked(self, store: Store, file: FileState | None) -> None:
+        self.seen.append((store.name, file is not None))
+        self._at_look(store)
+
+    def heard(self, notice: Notice) -> None:
+        self.notices.append(notice)
+
+
+def listed(path: str, seed: str, count: int = 1) -> None:
+    """An index.json of so many entries, which changes if the seed does."""
+    entries = [writers.name_entry(writers.fake_descriptor(f"{seed}{n}"), "tag", "", f"t{n}") for n in range(count)]
+    writers.write_recreate(path, writers.dump(writers.empty_index(*entries)))
+
+
+def stores(catalogue: Catalogue, tmp_path: Path, *names: str) -> list[str]:
+    """The paths of layouts in the catalog, which have an entry each."""
+    paths = [writers.make_layout(str(tmp_path / name)) for name in names]
+    for path in paths:
+        listed(path, "old")
+        stamp(f"{path}/index.json")
+        catalogue.add(path)
+    return paths
+
+
+def known(catalogue: Catalogue, name: str) -> Store:
+    with catalogue.writer.snapshot() as connection:
+        return next(each for each in Registry(connection).stores() if each.name == name)
+
+
+def entries(catalogue: Catalogue, name: str) -> int:
+    return known(catalogue, name).entries
+
+
+def wait_until_due(intake: Intake) -> None:
+    """Wait until the intake would look at each store that waits."""
+    everyone = intake.due_before(math.inf)
+    wait_for(lambda: intake.due_before(time.monotonic()) == everyone)
+
+
+def test_what_an_offer_tells(catalogue: Catalogue, tmp_path: Path) -> None:
+    _same, new, gone = stores(catalogue, tmp_path, "same", "new", "gone")
+    listed(new, "new", 2)
+    os.unlink(f"{gone}/index.json")
+    intake = Intake(catalogue.writer, AT_ONCE, catalogue.lines.append)
+    assert [intake.offer(known(catalogue, name)) for name in ("same", "new", "gone")] == [True, False, False]
+    intake.commit()
+    assert (intake.done, intake.changed, intake.waiting) == (3, 1, [])
+    # Now the catalog says of each what the disk says.
+    assert [intake.offer(known(catalogue, name)) for name in ("same", "new", "gone")] == [True, True, True]
+    assert (intake.done, intake.changed, intake.waiting) == (6, 1, [])
+    assert entries(catalogue, "new") == 2
+    assert catalogue.sql("SELECT name, state FROM stores WHERE state <> 'ok'") == [("gone", "invalid")]
+
+
+def test_a_listener_hears_what_is_there_and_what_became_of_it(catalogue: Catalogue, tmp_path: Path) -> None:
+    (path,) = stores(catalogue, tmp_path, "s")
+    looks = Looks()
+    intake = Intake(catalogue.writer, AT_ONCE, catalogue.lines.append, looks)
+    os.rename(f"{path}/index.json", f"{path}/away")
+    intake.offer(known(catalogue, "s"))
+    intake.commit()
+    os.rename(f"{path}/away", f"{path}/index.json")
+    intake.offer(known(catalogue, "s"))
+    intake.commit()
+    listed(path, "new", 2)
+    intake.offer(known(catalogue, "s"))
+    intake.commit()
+    assert looks.seen == [("s", False), ("s", True), ("s", True)]
+    assert [each.event for each in looks.notices] == ["store-recovered", "store-changed"]
+    (line,) = catalogue.lines
+    assert isinstance(line, Notice)
+    assert line.event == "store-state"
+
+
+def test_a_problem_counts_once_the_same_one_has_lasted_for_the_settling_time(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    (path,) = stores(catalogue, tmp_path, "s")
+    intake = Intake(catalogue.writer, LATER, catalogue.lines.append)
+    dues: list[float] = []
+
+    def look() -> None:
+        assert not intake.offer(known(catalogue, "s"))
+        due = intake.next_due()
+        assert due is not None
+        dues.append(due)
+
+    os.unlink(f"{path}/index.json")
+    look()
+    look()
+    os.mkdir(f"{path}/index.json")
+    look()
+    assert dues[0] == dues[1] < dues[2]
+    assert catalogue.sql("SELECT state FROM store") == [("ok",)]
+
+
+def test_small_stores_are_committed_before_a_large_one_has_its_turn(catalogue: Catalogue, tmp_path: Path) -> None:
+    large, small = stores(catalogue, tmp_path, "large", "small")
+    listed(large, "l", LARGE_ENTRIES + 1_000)
+    assert os.stat(f"{large}/index.json").st_size > LARGE_BYTES
+    listed(small, "s", 2)
+    seen: list[int] = []
+    looks = Looks(lambda store: seen.append(entries(catalogue, "small")) if store.name == "large" else None)
+    intake = Intake(catalogue.writer, SOON, catalogue.lines.append, looks)
+    for name in ("large", "small"):
+        intake.offer(known(catalogue, name))
+    wait_until_due(intake)
+    intake.look_again()
+    assert seen == [1, 2]
+    assert entries(catalogue, "large") == LARGE_ENTRIES + 1_000
+
+
+@pytest.mark.parametrize("who", ["a store that the intake knows", "one that it does not know"])
+@pytest.mark.parametrize("name", ["list", "archive.tar"])
+def test_a_turn_is_ended_for_a_smaller_store_and_goes_on_later(
+    catalogue: Catalogue, tmp_path: Path, name: str, who: str
+) -> None:
+    """It ends while a long list is written, or while an archive of many files is read."""
+    is_archive = name == "archive.tar"
+    count = 2 if is_archive else LARGE_ENTRIES + 1_000
+    (small,) = stores(catalogue, tmp_path, "small")
+    layout = writers.make_layout(str(tmp_path / "list"))
+    listed(layout, "l", count)
+    if is_archive:
+        archived = io.BytesIO()
+        with tarfile.open(fileobj=archived, mode="w") as tar:
+            tar.add(layout, ".")
+        others = (tarfile.TarInfo(f"blobs/sha256/{number:064x}").tobuf() for number in range(15_000))
+        (tmp_path / name).write_bytes(b"".join(others) + archived.getvalue())
+    catalogue.add(str(tmp_path / name), index=False)
+    is_slow = others_wait = False
+
+    def look(store: Store) -> None:
+        if is_slow and store.name == name:
+            time.sleep(2 * GRACE_SECONDS)
+
+    intake = Intake(
+        catalogue.writer, AT_ONCE, catalogue.lines.append, Looks(look), others_wait=lambda _path, _size: others_wait,
+        rules=TurnRules(patience=lambda _size: 600.0),
+    )  # fmt: skip
+    intake.offer(known(catalogue, name))
+    assert [each.name for each in intake.waiting] == [name]
+    if who == "a store that the intake knows":
+        listed(small, "s", 2)
+        intake.use(Settings(settle_ms=int(GRACE_SECONDS * 1000), held_ms=0))
+        intake.offer(known(catalogue, "small"))  # It is due while the large one is looked at.
+        intake.use(AT_ONCE)
+    else:
+        others_wait = True
+    is_slow = True
+    intake.look_again()
+    assert intake.ended == 1
+    assert entries(catalogue, name) == 0
+    assert [each.store.name for each in intake.put_off(math.inf)] == [name]
+    is_slow = others_wait = False
+
+    def is_taken() -> bool:
+        intake.look_again()
+        return entries(catalogue, name) == count
+
+    wait_for(is_taken)
+    assert intake.waiting == []
+    assert entries(catalogue, "small") == (2 if who == "a store that the intake knows" else 1)
+
+
+def test_without_time_only_a_large_store_has_a_turn_that_is_overdue(catalogue: Catalogue, tmp_path: Path) -> None:
+    names = "large", "small", "smaller"
+    paths = stores(catalogue, tmp_path, *names)
+
+    def taken(large_every: float) -> list[int]:
+        for path, count in zip(paths, (LARGE_ENTRIES + 1_000, 3, 2), strict=True):
+            listed(path, f"{large_every}", count)
+        # Its turn is a long one, which the small ones, which go on waiting, do not end.
+        rules = TurnRules(patience=lambda _size: 0.0, longest=lambda _ended: 600.0, large_every=large_every)
+        intake = Intake(catalogue.writer, SOON, catalogue.lines.append, rules=rules)
+        for name in names:
+            intake.offer(known(catalogue, name))
+        wait_until_due(intake)
+        intake.look_again(-1.0)
+        return [entries(catalogue, name) for name in names]
+
+    assert taken(600.0) == [1, 1, 1]
+    assert taken(0.0) == [LARGE_ENTRIES + 1_000, 1, 1]
+
+
+def test_who_has_waited_for_long(catalogue: Catalogue, tmp_path: Path) -> None:
+    first, second = stores(catalogue, tmp_path, "first", "second")
+    intake = Intake(catalogue.writer, LATER, catalogue.lines.append)
+    assert (intake.next_due(), intake.oldest(), intake.put_off(0), intake.late(0)) == (None, None, [], [])
+    for path in (second, first):
+        listed(path, "new", 2)
+        intake.offer(known(catalogue, os.path.basename(path)))
+    assert [each.store.name for each in intake.put_off(0)] == ["second", "first"]
+    assert [each.store.name for each in intake.late(0)] == ["second", "first"]
+    assert {each.why for each in intake.late(0)} == {"its file keeps changing"}
+    assert (intake.put_off(600), intake.late(600), intake.give_up(600)) == ([], [], [])
+    assert intake.oldest() == intake.put_off(0)[0].since
+    shutil.rmtree(second)
+    assert [each.name for each in intake.give_up(0)] == ["second", "first"]
+    assert (intake.done, intake.waiting, entries(catalogue, "first")) == (2, [], 1)
