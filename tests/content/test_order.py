@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from tests.content.layouts import (
     pending,
     problems,
     put,
+    reading,
+    take_names,
     write,
 )  # fmt: skip
 from tests.writers import CONFIG_TYPE
@@ -53,3 +56,36 @@ def test_a_bad_blob_that_another_store_lists(
     assert pending(catalogue) == []
     assert kind(catalogue, bad) == UNREAD
     assert problems(catalogue) == {("holds", found, bad["digest"])}
+
+
+def test_both_stores_have_a_bad_copy_of_a_blob_that_one_lists(catalogue: Catalogue, tmp_path: Path) -> None:
+    holds, lists = layout(tmp_path / "holds"), layout(tmp_path / "lists")
+    bad = manifest(holds, {"os": "linux", "architecture": "amd64"})
+    with open(file_of(holds, bad["digest"]), "ab") as blob:
+        blob.write(b" ")
+    shutil.copyfile(file_of(holds, bad["digest"]), file_of(lists, bad["digest"]))
+    catalogue.add(holds)
+    assert problems(catalogue) == set()
+    write(lists, named(index(lists, bad)))
+    catalogue.add(lists)
+    assert problems(catalogue) == {(name, "digest-differs", bad["digest"]) for name in ("holds", "lists")}
+
+
+@pytest.mark.parametrize("has_copy", [False, True])
+def test_a_process_that_ends_early_leaves_a_note_for_the_next(
+    catalogue: Catalogue, tmp_path: Path, has_copy: bool
+) -> None:
+    """What the other store has to read is in the catalog, not only in the memory of the process."""
+    holds, lists = layout(tmp_path / "holds"), layout(tmp_path / "lists")
+    bad = manifest(holds, {"os": "linux", "architecture": "amd64"})
+    with open(file_of(holds, bad["digest"]), "ab") as blob:
+        blob.write(b" ")
+    if has_copy:
+        shutil.copyfile(file_of(holds, bad["digest"]), file_of(lists, bad["digest"]))
+    catalogue.add(holds)
+    write(lists, named(index(lists, bad)))
+    catalogue.add(lists, index=False)
+    take_names(catalogue)
+    for _ in reading(catalogue, "lists"):
+        pass
+    assert pending(catalogue) == ["holds"]

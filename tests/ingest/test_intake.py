@@ -21,6 +21,7 @@ from catalog.ingest.settings import Settings
 from catalog.ingest.store_state import Store
 from catalog.ingest.turns import GRACE_SECONDS, LARGE_BYTES, LARGE_ENTRIES, TurnRules
 from catalog.layout.files import FileState
+from catalog.layout.list_limits import ListLimits
 from tests import writers
 from tests.conftest import AT_ONCE, Catalogue, stamp
 from tests.watch.harness import wait_for
@@ -35,6 +36,8 @@ class Looks(Listener):
     def __init__(self, at_look: Callable[[Store], None] = lambda _store: None) -> None:
         self.seen: list[tuple[str, bool]] = []
         self.notices: list[Notice] = []
+        self.lags: list[list[float]] = []
+        self.sooner: float | None = None
         self._at_look = at_look
 
     def looked(self, store: Store, file: FileState | None) -> None:
@@ -43,6 +46,13 @@ class Looks(Listener):
 
     def heard(self, notice: Notice) -> None:
         self.notices.append(notice)
+
+    def committed(self, seconds: float, lags: list[float]) -> None:
+        assert seconds > 0
+        self.lags.append(lags)
+
+    def may_read_sooner(self, store: Store, file: FileState, age: float) -> float | None:  # noqa: ARG002
+        return self.sooner
 
 
 def listed(path: str, seed: str, count: int = 1) -> None:
@@ -101,14 +111,42 @@ def test_a_listener_hears_what_is_there_and_what_became_of_it(catalogue: Catalog
     os.rename(f"{path}/away", f"{path}/index.json")
     intake.offer(known(catalogue, "s"))
     intake.commit()
-    listed(path, "new", 2)
+    listed(path, "new")
     intake.offer(known(catalogue, "s"))
     intake.commit()
     assert looks.seen == [("s", False), ("s", True), ("s", True)]
     assert [each.event for each in looks.notices] == ["store-recovered", "store-changed"]
+    assert looks.notices[1] == f"s: 1 entry added, 1 removed, 0 moved ({path})"
     (line,) = catalogue.lines
     assert isinstance(line, Notice)
     assert line.event == "store-state"
+
+
+def test_a_listener_hears_how_late_changes_are_but_not_first_readings(catalogue: Catalogue, tmp_path: Path) -> None:
+    path = writers.make_layout(str(tmp_path / "s"))
+    listed(path, "first")
+    catalogue.add(path, index=False)
+    looks = Looks()
+    intake = Intake(catalogue.writer, AT_ONCE, catalogue.lines.append, looks)
+    for seed in ("first", "second"):
+        listed(path, seed)
+        intake.offer(known(catalogue, "s"))
+        intake.commit()
+    assert [len(each) for each in looks.lags] == [0, 1]
+    assert looks.lags[1][0] > 0
+
+
+def test_only_a_small_store_is_read_sooner_because_a_listener_says_so(catalogue: Catalogue, tmp_path: Path) -> None:
+    large, small = stores(catalogue, tmp_path, "large", "small")
+    listed(large, "l", LARGE_ENTRIES + 1_000)
+    listed(small, "s", 2)
+    looks = Looks()
+    looks.sooner = 0
+    intake = Intake(catalogue.writer, LATER, catalogue.lines.append, looks)
+    assert [intake.offer(known(catalogue, name)) for name in ("large", "small")] == [False, False]
+    intake.commit()
+    assert [each.name for each in intake.waiting] == ["large"]
+    assert [entries(catalogue, name) for name in ("large", "small")] == [1, 2]
 
 
 def test_a_problem_counts_once_the_same_one_has_lasted_for_the_settling_time(
@@ -131,6 +169,23 @@ def test_a_problem_counts_once_the_same_one_has_lasted_for_the_settling_time(
     look()
     assert dues[0] == dues[1] < dues[2]
     assert catalogue.sql("SELECT state FROM store") == [("ok",)]
+
+
+def test_a_file_that_somebody_has_open_for_writing_is_read_once_it_is_closed(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    (path,) = stores(catalogue, tmp_path, "s")
+    listed(path, "new", 2)
+    intake = Intake(catalogue.writer, Settings(settle_ms=0), catalogue.lines.append)
+    with open(f"{path}/index.json", "ab"):
+        assert not intake.offer(known(catalogue, "s"))
+        assert [each.why for each in intake.put_off(-1.0)] == ["somebody has its index.json open for writing"]
+        wait_until_due(intake)
+        intake.look_again()
+        assert entries(catalogue, "s") == 1
+    wait_until_due(intake)
+    intake.look_again()
+    assert (entries(catalogue, "s"), intake.waiting) == (2, [])
 
 
 def test_small_stores_are_committed_before_a_large_one_has_its_turn(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -202,6 +257,23 @@ def test_a_turn_is_ended_for_a_smaller_store_and_goes_on_later(
     assert entries(catalogue, "small") == (2 if who == "a store that the intake knows" else 1)
 
 
+@pytest.mark.parametrize(("longest", "ended"), [(600.0, 0), (0.0, 1)])
+def test_a_longer_turn_goes_on_while_others_wait_until_its_time_is_up(
+    catalogue: Catalogue, tmp_path: Path, longest: float, ended: int
+) -> None:
+    (path,) = stores(catalogue, tmp_path, "large")
+    listed(path, "l", LARGE_ENTRIES + 1_000)
+    rules = TurnRules(patience=lambda _size: 0.0, longest=lambda _ended: longest)
+    looks = Looks(lambda _store: time.sleep(2 * GRACE_SECONDS))
+    intake = Intake(
+        catalogue.writer, AT_ONCE, catalogue.lines.append, looks, others_wait=lambda _path, _size: True, rules=rules
+    )
+    intake.offer(known(catalogue, "large"))
+    intake.look_again()
+    assert intake.ended == ended
+    assert entries(catalogue, "large") == (1 if ended else LARGE_ENTRIES + 1_000)
+
+
 def test_without_time_only_a_large_store_has_a_turn_that_is_overdue(catalogue: Catalogue, tmp_path: Path) -> None:
     names = "large", "small", "smaller"
     paths = stores(catalogue, tmp_path, *names)
@@ -228,7 +300,7 @@ def test_who_has_waited_for_long(catalogue: Catalogue, tmp_path: Path) -> None:
     assert (intake.next_due(), intake.oldest(), intake.put_off(0), intake.late(0)) == (None, None, [], [])
     for path in (second, first):
         listed(path, "new", 2)
-        intake.offer(known(catalogue, os.path.basename(path)))
+        assert not intake.offer(known(catalogue, os.path.basename(path)))
     assert [each.store.name for each in intake.put_off(0)] == ["second", "first"]
     assert [each.store.name for each in intake.late(0)] == ["second", "first"]
     assert {each.why for each in intake.late(0)} == {"its file keeps changing"}
@@ -237,3 +309,71 @@ def test_who_has_waited_for_long(catalogue: Catalogue, tmp_path: Path) -> None:
     shutil.rmtree(second)
     assert [each.name for each in intake.give_up(0)] == ["second", "first"]
     assert (intake.done, intake.waiting, entries(catalogue, "first")) == (2, [], 1)
+
+
+def test_a_streamed_list_that_is_torn_at_its_end_is_not_taken(catalogue: Catalogue, tmp_path: Path) -> None:
+    (path,) = stores(catalogue, tmp_path, "s")
+    listed(path, "new", 20)
+    whole = Path(f"{path}/index.json").read_bytes()
+    settings = AT_ONCE._replace(limits=ListLimits(in_memory_bytes=1_000))
+    intake = Intake(catalogue.writer, settings, catalogue.lines.append)
+    writers.write_recreate(path, whole[:-2])
+    store = known(catalogue, "s")
+    opened = len(os.listdir("/proc/self/fd"))
+    intake.offer(store)
+    assert [each.why for each in intake.put_off(-1.0)] == ["reading it takes long, and other stores are read first"]
+    assert len(os.listdir("/proc/self/fd")) == opened
+    for _ in range(2):
+        intake.offer(known(catalogue, "s"))
+        intake.look_again()
+        assert (intake.waiting, intake.changed) == ([], 0)
+        assert catalogue.sql("SELECT state, entries FROM stores") == [("invalid", 1)]
+    assert len(catalogue.lines) == 1  # The second time, it has not changed.
+    writers.write_recreate(path, whole)
+    stamp(f"{path}/index.json")
+    intake.offer(known(catalogue, "s"))
+    intake.look_again()
+    assert catalogue.sql("SELECT state, entries FROM stores") == [("ok", 20)]
+
+
+def test_a_streamed_list_that_changes_while_it_is_written_is_read_again(catalogue: Catalogue, tmp_path: Path) -> None:
+    (path,) = stores(catalogue, tmp_path, "large")
+    listed(path, "l", LARGE_ENTRIES + 1_000)
+    states = iter([b"[", writers.dump(writers.empty_index(*map(writers.fake_descriptor, "ab")))])
+
+    def write(_path: str, _size: int) -> bool:
+        """Write the next state in place."""
+        if (data := next(states, None)) is not None:
+            Path(f"{path}/index.json").write_bytes(data)
+        return False
+
+    settings = AT_ONCE._replace(limits=ListLimits(in_memory_bytes=1_000))
+    looks = Looks(lambda _store: time.sleep(2 * GRACE_SECONDS))
+    intake = Intake(catalogue.writer, settings, catalogue.lines.append, looks, others_wait=write)
+    intake.offer(known(catalogue, "large"))
+    intake.look_again()
+    assert [each.why for each in intake.put_off(-1.0)] == ["it changes while it is read"]
+    assert entries(catalogue, "large") == 1
+    for data in states:
+        Path(f"{path}/index.json").write_bytes(data)
+    stamp(f"{path}/index.json")
+
+    def is_taken() -> bool:
+        intake.look_again()
+        return entries(catalogue, "large") == 2
+
+    wait_for(is_taken)
+    assert intake.waiting == []
+
+
+def test_an_archive_that_becomes_something_else_keeps_its_entries(catalogue: Catalogue, tmp_path: Path) -> None:
+    layout = writers.make_layout(str(tmp_path / "layout"))
+    listed(layout, "one")
+    archive = tmp_path / "s.tar"
+    with tarfile.open(archive, "w") as tar:
+        tar.add(layout, ".")
+    catalogue.add(str(archive))
+    archive.write_bytes(b"plain text" * 100)
+    catalogue.index()
+    reason = "the archive has become a file, which is not a tar archive"
+    assert catalogue.sql("SELECT state, error, entries FROM stores") == [("invalid", reason, 1)]
