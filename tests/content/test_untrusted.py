@@ -291,6 +291,23 @@ def test_a_manifest_over_the_limit_is_not_read(catalogue: Catalogue, tmp_path: P
     assert problems(catalogue) == set()
 
 
+@pytest.mark.parametrize("begins", [b"\x7fELF", b" {"])
+def test_only_a_large_child_that_begins_like_json_leaves_its_store_in_doubt(
+    catalogue: Catalogue, tmp_path: Path, begins: bytes
+) -> None:
+    """It has a media type that may be that of a manifest, and is too large to be read."""
+    catalogue.settings = AT_ONCE._replace(limits=ListLimits(descriptor_bytes=1000))
+    path = layout(tmp_path / "s")
+    child = put(path, None, "application/x-thing", data=begins + b" " * 1000)
+    write(path, named(index(path, child)))
+    catalogue.add(path)
+    for _ in range(2):
+        assert kind(catalogue, child) == UNREAD
+        assert problems(catalogue) == set()
+        assert catalogue.sql("SELECT doubt FROM store") == [(child["digest"] if begins == b" {" else None,)]
+        catalogue.index(full=True)
+
+
 def test_sizes_that_no_column_holds(catalogue: Catalogue, tmp_path: Path) -> None:
     path = layout(tmp_path / "s")
     most = (1 << 63) - 1
