@@ -431,9 +431,7 @@ class Intake:
             self._read_later(batch[0])  # Only a streamed file raises this here, and it is alone in its batch.
         except MemoryError:
             if len(batch) > 1:
-                for reading in batch:
-                    self._batch = {reading.store.id: reading}
-                    self.commit()
+                self._commit_one_by_one(batch)
             else:
                 self._blame(batch[0])
         except IndexProblem as problem:
@@ -445,11 +443,38 @@ class Intake:
                 if reading.content is not None:
                     reading.content.close()
 
+    def _commit_one_by_one(self, batch: list[IndexReading]) -> None:
+        """Write each store in its own transaction, because one transaction for all takes more memory than there is.
+
+        If one of them alone takes too much, the others are written before Exhausted is raised.
+        """
+        error: Exhausted | None = None
+        for number, reading in enumerate(batch, 1):
+            self._batch = {reading.store.id: reading}
+            try:
+                self.commit()
+            except Exhausted as found:
+                error = found
+            except CatalogUnavailable:
+                for left in batch[number:]:
+                    self._read_later(left)
+                raise
+        if error is not None:
+            raise error
+
     def _blame(self, reading: IndexReading) -> None:
-        """Record that writing a store takes more memory than there is, so that it does not block other stores."""
-        if reading.content is None:
-            raise out_of_memory()
-        self._batch = {reading.store.id: reading._replace(content=None, problem=no_memory(reading.content.file))}
+        """Record that writing a store takes more memory than there is, so that it does not block other stores.
+
+        Raises Exhausted if the store is too small to be blamed; then it is read again later.
+        """
+        try:
+            if reading.content is None:
+                raise out_of_memory()
+            problem = no_memory(reading.content.file)
+        except Exhausted:
+            self._read_later(reading)
+            raise
+        self._batch = {reading.store.id: reading._replace(content=None, problem=problem)}
         self.commit()
 
     def _write(self, batch: list[IndexReading]) -> None:

@@ -10,9 +10,14 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from sqlalchemy import Connection
 
+from catalog.engine.interface import Writer, Written
+from catalog.errors import CatalogLocked, Exhausted
+from catalog.exhausted import TOO_LARGE
 from catalog.ingest.intake import Intake
 from catalog.ingest.listener import Listener
 from catalog.ingest.notice import Notice
@@ -53,6 +58,37 @@ class Looks(Listener):
 
     def may_read_sooner(self, store: Store, file: FileState, age: float) -> float | None:  # noqa: ARG002
         return self.sooner
+
+
+class Tight:
+    """The writer of a process whose memory suffices for transactions with so many new entries.
+
+    After `locked_after` transactions it finds the catalog locked.
+    """
+
+    def __init__(self, writer: Writer, most: int) -> None:
+        self._writer = writer
+        self.most = most
+        self.locked_after = 1_000
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._writer, name)
+
+    def write(self, work: Callable[[Connection], Written], **how: bool) -> Written:
+        def tight(connection: Connection) -> Written:
+            if not self.locked_after:
+                raise CatalogLocked("another process writes")
+            before = count(connection)
+            found = work(connection)
+            if count(connection) > before + self.most:
+                raise MemoryError
+            self.locked_after -= 1
+            return found
+
+        def count(connection: Connection) -> int:
+            return int(connection.exec_driver_sql("SELECT count(*) FROM entry").scalar_one())
+
+        return self._writer.write(tight, **how)
 
 
 def listed(path: str, seed: str, count: int = 1) -> None:
@@ -374,3 +410,73 @@ def test_an_archive_that_becomes_something_else_keeps_its_entries(catalogue: Cat
     catalogue.index()
     reason = "the archive has become a file, which is not a tar archive"
     assert catalogue.sql("SELECT state, error, entries FROM stores") == [("invalid", reason, 1)]
+
+
+def test_stores_for_whose_transaction_memory_does_not_suffice_are_written_one_by_one(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    names = "a", "b", "c"
+    for path in stores(catalogue, tmp_path, *names):
+        listed(path, "new", 3)
+    intake = Intake(cast("Writer", Tight(catalogue.writer, 2)), AT_ONCE, catalogue.lines.append)
+    for name in names:
+        intake.offer(known(catalogue, name))
+    intake.commit()
+    assert [entries(catalogue, name) for name in names] == [3, 3, 3]
+    assert (intake.done, intake.changed, intake.waiting) == (3, 3, [])
+
+
+def test_a_small_list_for_which_memory_does_not_suffice_is_read_later_and_others_at_once(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    """A store with a small file is not to blame, so the process has run out of memory."""
+    names = "a", "b", "c"
+    for path, count in zip(stores(catalogue, tmp_path, *names), (2, 9, 2), strict=True):
+        listed(path, "new", count)
+    writer = Tight(catalogue.writer, 2)
+    intake = Intake(cast("Writer", writer), AT_ONCE, catalogue.lines.append)
+    for name in names:
+        intake.offer(known(catalogue, name))
+    with pytest.raises(Exhausted):
+        intake.commit()
+    assert [entries(catalogue, name) for name in names] == [2, 1, 2]
+    assert [each.name for each in intake.waiting] == ["b"]
+    writer.most = 100
+    wait_until_due(intake)
+    intake.look_again()
+    assert [entries(catalogue, name) for name in names] == [2, 9, 2]
+    assert (intake.done, intake.waiting) == (3, [])
+
+
+def test_no_store_is_forgotten_if_the_catalog_is_locked_meanwhile(catalogue: Catalogue, tmp_path: Path) -> None:
+    """They are written one by one, because memory does not suffice for all, and another process writes after the first."""
+    names = "a", "b", "c"
+    for path in stores(catalogue, tmp_path, *names):
+        listed(path, "new", 3)
+    writer = Tight(catalogue.writer, 2)
+    writer.locked_after = 1
+    intake = Intake(cast("Writer", writer), AT_ONCE, catalogue.lines.append)
+    for name in names:
+        intake.offer(known(catalogue, name))
+    with pytest.raises(CatalogLocked):
+        intake.commit()
+    assert [entries(catalogue, name) for name in names] == [3, 1, 1]
+    assert {each.name for each in intake.waiting} == {"b", "c"}
+    writer.locked_after = 3
+    wait_until_due(intake)
+    intake.look_again()
+    assert [entries(catalogue, name) for name in names] == [3, 3, 3]
+    assert (intake.done, intake.waiting) == (3, [])
+
+
+def test_a_large_list_for_which_memory_does_not_suffice_is_to_blame(catalogue: Catalogue, tmp_path: Path) -> None:
+    (path,) = stores(catalogue, tmp_path, "s")
+    listed(path, "new", LARGE_ENTRIES + 1_000)
+    size = os.stat(f"{path}/index.json").st_size
+    intake = Intake(cast("Writer", Tight(catalogue.writer, 2)), AT_ONCE, catalogue.lines.append)
+    intake.offer(known(catalogue, "s"))
+    intake.look_again()
+    assert catalogue.sql("SELECT state, error, entries FROM stores") == [
+        ("invalid", f"its {size} bytes {TOO_LARGE}", 1)
+    ]
+    assert (intake.done, intake.waiting) == (1, [])
