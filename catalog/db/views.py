@@ -204,7 +204,7 @@ LEFT JOIN repository ON repository.id = name.repository_id
             (
                 "until",
                 "@name_span.until",
-                "when it ended, also because the store was renamed, missing or removed; else null",
+                "when it ended, which is also when the store was renamed, went missing or was removed; null if it has not ended",
             ),
             ("origin", "name_span.origin", "null if ocicat saw it; olareg if the layout's own index.json records it"),
         ),
