@@ -84,7 +84,7 @@ meta = Table(
     metadata,
     Column("key", _text, primary_key=True),
     Column("value", _text, nullable=False),
-    comment="schema: MAJOR.MINOR of these tables; pruned_ms: when retention last ran; dropped_indexes: present until a first index is finished",
+    comment="schema: MAJOR.MINOR of these tables; pruned_ms: when retention last ran; dropped_indexes: a first index is unfinished",
 )
 
 host = Table(

@@ -102,7 +102,7 @@ _is_title = annotation_key.c.name == TITLE
 
 
 def _titles() -> Select[Any]:
-    """Select the titles that contain a part, each with its entry, or with the digest of the manifest or config that has it or its descriptor."""
+    """Select the titles that contain a part, each with its entry, or with the digest of the manifest or config that contains it."""
 
     def arm(of: Any, *columns: ColumnElement[Any]) -> Select[Any]:
         return select(of.c.value, *columns).where(_is_title, _Like(of.c.value))
@@ -144,7 +144,7 @@ _slashed = _slash + repository.c.name + _slash
 
 
 def _repositories(*where: ColumnElement[bool]) -> Select[Any]:
-    """Select the first `count` repositories after `low`, by name, that meet a condition. The limit lets a server choose a plan that ends early."""
+    """Select the first `count` repositories after `low`, by name, that meet a condition. With the limit, a server's plan can end early."""
     return (
         select(repository.c.id, repository.c.name)
         .where(*where, repository.c.name > bindparam("low"))
@@ -154,7 +154,10 @@ def _repositories(*where: ColumnElement[bool]) -> Select[Any]:
 
 
 def _has(column: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return the condition that a text matches the pattern in `part`. On PostgreSQL it is case-sensitive, and takes half the time of _Like."""
+    """Return the condition that a text matches the pattern in `part`.
+
+    On PostgreSQL it is case-sensitive, and takes half the time of _Like.
+    """
     return column.like(bindparam("part", type_=String), escape="\\")
 
 

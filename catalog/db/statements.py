@@ -142,7 +142,7 @@ _COLUMNS = [column.label(label) for label, column in MATCH.items()]
 
 
 def _display(condition: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
-    """Return the condition for the one key with which an entry is shown: a key that meets `condition`, else the first, containerd's before others."""
+    """Return the condition for the one key with which an entry is shown: a key that meets `condition`, else the first by source."""
     order = [] if condition is None else [case((condition, 0), else_=1)]
     first = select(_first.c.id).where(_first.c.entry_id == entry.c.id).order_by(*order, _first.c.source, _first.c.id)
     return name.c.id == first.limit(1).correlate(entry).scalar_subquery()
@@ -762,7 +762,7 @@ FETCH: dict[str, str] = {
          "CHANGES_AT", "LABELLED", "ANNOTATED", "ANNOTATED_BELOW", "ANNOTATED_ENTRIES", "NAMED_BY_REF", "NAMED_BY_IMAGE", "NAMED_AT_LENGTH",
          "ABOVE_CONFIGS", "ABOVE_CONTENTS", "SURELY_FOR_PLATFORMS", "PERHAPS_FOR_PLATFORMS", "OF_PLATFORMS", "OF_ARTIFACT_TYPES", "ENTRIES_OF",
          "ENTRIES_IN_ORDER", "CLAIMING_PLATFORMS", "CLAIMING_ARTIFACT_TYPES", "ANSWERING_FROM",
-         "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but only a cursor is planned for its actual parameters, and a generic plan reads too much
+         "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but their generic plans read too much, and only a cursor gets a plan for its parameters
         WIDE,
     ),
     **dict.fromkeys(("KEYS_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_LINES", "STORE_OBJECTS", "STORE_KEYS", "SPANS",
