@@ -99,7 +99,7 @@ _ORDER = (entry.c.store_id, entry.c.sort, entry.c.id)
 
 
 def _values(of: Any, owner: ColumnElement[int], *where: ColumnElement[bool]) -> Select[Any]:
-    """Select the owner and value of each annotation with a key in `ids`, if the first INDEXED characters are from `low` to `high`."""
+    """Select the owner and value of each annotation with a key in `ids`, if the value's first INDEXED characters are in `low` to `high`."""
     beginning = func.substr(of.c.value, literal_column("1"), literal_column(str(INDEXED)))
     return select(owner, of.c.value).where(Among(of.c.key_id), beginning >= _low, beginning <= _high, *where)
 

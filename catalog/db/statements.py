@@ -762,7 +762,7 @@ FETCH: dict[str, str] = {
          "CHANGES_AT", "LABELLED", "ANNOTATED", "ANNOTATED_BELOW", "ANNOTATED_ENTRIES", "NAMED_BY_REF", "NAMED_BY_IMAGE", "NAMED_AT_LENGTH",
          "ABOVE_CONFIGS", "ABOVE_CONTENTS", "SURELY_FOR_PLATFORMS", "PERHAPS_FOR_PLATFORMS", "OF_PLATFORMS", "OF_ARTIFACT_TYPES", "ENTRIES_OF",
          "ENTRIES_IN_ORDER", "CLAIMING_PLATFORMS", "CLAIMING_ARTIFACT_TYPES", "ANSWERING_FROM",
-         "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but their generic plans read too much, and only a cursor gets a plan for its parameters
+         "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but their generic plans read too much; only a cursor is planned anew
         WIDE,
     ),
     **dict.fromkeys(("KEYS_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_LINES", "STORE_OBJECTS", "STORE_KEYS", "SPANS",

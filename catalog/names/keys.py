@@ -1,6 +1,6 @@
 """Derive the lookup keys of a descriptor (docs/resolution.md, "From an entry to its keys"), by a store's naming policy.
 
-Keys are derived when `index.json` or these rules change. Other tools repeat this work in each lookup.
+Keys are derived when `index.json`, the naming policy or these rules change. Other tools repeat this work in each lookup.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SOURCES = 3
 
 
 _REMEMBERED = 300
-"""The longest name whose parts are cached, in characters. A longer name is hardly ever a repository, and a thousand of them would take much memory."""
+"""The longest name whose parts are cached, in characters. Longer ones are rarely repositories, and a thousand would take much memory."""
 
 REPO_TAGS = "RepoTags"
 """The subject of a problem with a name whose source is DOCKER_SAVE: the field that contains the name."""

@@ -32,4 +32,4 @@ LAYOUT_VERSION = "1.0.0"
 
 MOST_TAGS = 5_000
 """The number of different tags after which a search for part of a tag (the statement TAGS_WITH) no longer skips from tag to tag in
-the index, but reads all keys. Reading them costs less if each key has a different tag."""
+the index, but reads all other keys. Reading them costs less if each key has a different tag."""
