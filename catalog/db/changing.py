@@ -49,7 +49,7 @@ MOMENTS_AFTER: Select[Any] = (
 """The next moments of a host, in order."""
 
 MOMENT: Select[Any] = select(moment.c.at).where(moment.c.id == _moment, moment.c.host_id == _host)
-"""The time of the clock at a moment of a host; no row if the host has no such moment, or no longer has it."""
+"""The clock's time at a moment of a host; no row if the host never had such a moment, or no longer has it."""
 
 FIRST_MOMENTS: Select[Any] = (
     select(moment.c.id, moment.c.forgotten, moment.c.label)
@@ -57,7 +57,7 @@ FIRST_MOMENTS: Select[Any] = (
     .order_by(moment.c.id)
     .limit(literal_column("2"))
 )
-"""The first two moments of a host. If the first is `forgotten`, retention has dropped what was valid only between them."""
+"""The first two moments of a host. If the first is `forgotten`, retention has deleted the rows that were valid only between them."""
 
 LAST_MOMENT: Select[Any] = (
     select(moment.c.id, moment.c.at)
@@ -75,7 +75,7 @@ _STORE_COLUMNS = (_there.c.store_id, _there.c.born, _there.c.name.label("store")
 
 
 def _changes_at() -> Select[Any]:
-    """One row per answer of a name that ended at a moment (`is_new` 0), and one per answer that began at it (`is_new` 1).
+    """Select one row per answer of a name that ended at a moment (`is_new` 0), and one per answer that began at it (`is_new` 1).
 
     A name answers while its key answers and its store exists under one name (`store_span`). So its span begins when the later of
     the two begins, and ends when the earlier of the two ends.
@@ -142,7 +142,7 @@ _then_named = past_entry.outerjoin(
 
 
 def _unnamed_at() -> Select[Any]:
-    """One row per entry without a tag that ended at a moment (`is_new` 0), and one per such entry that began at it (`is_new` 1).
+    """Select one row per entry without a tag that ended at a moment (`is_new` 0), and one per such entry that began at it (`is_new` 1).
 
     An entry without a tag has either a repository, if its name is `repository@digest`, or no name at all.
     """
@@ -193,7 +193,7 @@ UNNAMED_AT = _unnamed_at()
 
 
 def _unnamed_spans() -> Select[Any]:
-    """The spans in which a store had entries for a content without a tag: the id of the repository, the first and the last moment.
+    """Select the spans in which a store had untagged entries for a content: the id of the repository, the first and the last moment.
 
     There is one row per entry that ended after `moment`. The entries that have not ended share one row per repository, which begins
     with the first of them and has null as its last moment.

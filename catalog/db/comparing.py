@@ -1,4 +1,4 @@
-"""The statements that compare stores and images: what the names of a store answer, and what an image consists of.
+"""The statements for comparing stores and images: the digests that the names of a store mean, and the parts of an image.
 
 catalog/db/statements.py includes them under their names.
 """
@@ -46,7 +46,7 @@ STORE_KEYS: Select[Any] = (
 
 
 def _parts() -> Select[Any]:
-    """What an image consists of, in no order: one row per descriptor in it, and one per manifest without descriptors.
+    """Select the parts of an image, in no particular order: one row per descriptor in it, and one per manifest without descriptors.
 
     The children of an index are followed to any depth, in whatever store they are, because an image is the same in every store.
     """

@@ -1,7 +1,7 @@
 """The public views about manifests, layers, blobs and referrers (see views.py).
 
-The contents of a manifest are the same in every store, so `manifests`, `platforms`, `layers` and `labels` have its rows
-only once, however many stores have it.
+A manifest has the same contents in every store, so `manifests`, `platforms`, `layers` and `labels` have its rows only
+once, however many stores have it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _counts(how: str, row: str, child: str) -> str:
     See catalog.ingest.referrals.
     """
     own = f"SELECT 1 FROM edge AS own WHERE own.parent_id = {child}.child_id AND own.role = {SUBJECT}"
-    # The plus hides the index on the subject, which may have any number of referrers; a child has only one subject.
+    # The plus keeps SQLite from using the index on the subject, which may have any number of referrers; a child has only one subject.
     is_about = f"EXISTS ({own} AND +own.child_id = {row}.subject_id)"
     if how == "fallback":
         return is_about

@@ -70,9 +70,9 @@ def _of_image(expression: str) -> Select[Any]:
 
 
 def _only_child() -> Select[Any]:
-    """The only child of an index, unless the child or its descriptor has a media type whose blobs lead to no other blob.
+    """Select the only child of an index, unless the child or its descriptor has a media type whose blobs lead to no other blob.
 
-    Apart from the child itself, such an index reaches exactly what the child reaches.
+    Such an index reaches exactly the child and what the child reaches.
     """
     index: BindParameter[int] = bindparam("content_id", type_=BigInteger)
     other, type_of_child = edge.alias("other"), media_type.alias("type_of_child")
@@ -115,7 +115,10 @@ def _is_whole(of: FromClause) -> ColumnElement[bool]:
 
 
 def _tops_among() -> Select[Any]:
-    """For some contents: whether the media type of the manifest is a leaf, and the content's blob in the store, if any."""
+    """Select, for each given content, whether its manifest's media type is a leaf type, and the size and state of its blob in the store.
+
+    The columns about the blob are null if the store does not have it.
+    """
     return (
         select(content.c.id, media_type.c.is_leaf, _here.c.size, _is_whole(content).label("is_whole"), _here.c.looked)
         .select_from(
@@ -128,7 +131,7 @@ def _tops_among() -> Select[Any]:
 
 
 def _parts_among() -> Select[Any]:
-    """The manifests and configs in some indexes and manifests, in no order, with at most one row more than MOST_PARTS."""
+    """Select the manifests and configs in the given indexes and manifests, in no particular order: at most MOST_PARTS + 1 rows."""
     child, own, said = content.alias("child"), platform.alias("own"), platform.alias("said")
     is_config = and_(edge.c.role == _role(CONFIG), config.c.content_id == edge.c.child_id)
     return (
@@ -159,7 +162,7 @@ def _parts_among() -> Select[Any]:
 
 
 def _layers_among() -> Select[Any]:
-    """The layers of some manifests, which are most of the rows to read: in no order, with at most one row more than MOST_PARTS."""
+    """Select the layers of the given manifests, in no particular order: at most MOST_PARTS + 1 rows. Most parts of images are layers."""
     return (
         select(edge.c.parent_id, edge.c.child_id, _here.c.size)
         .select_from(edge.outerjoin(_here, _is_here(edge.c.child_id)))
@@ -169,7 +172,7 @@ def _layers_among() -> Select[Any]:
 
 
 def _labels_among() -> Select[Any]:
-    """The labels of some configs, in no order, with at most one row more than MOST_PARTS."""
+    """Select the labels of the given configs, in no particular order: at most MOST_PARTS + 1 rows."""
     return (
         select(content_annotation.c.content_id, annotation_key.c.name, content_annotation.c.value)
         .select_from(content_annotation.join(annotation_key, annotation_key.c.id == content_annotation.c.key_id))

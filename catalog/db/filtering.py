@@ -1,8 +1,8 @@
 """The statements with which the filters of `query` start from their indexes (catalog.lookup.starts).
 
-catalog/db/statements.py includes them under their names. A filter first asks which words of a dictionary it means (keys of
-annotations, media types, platforms), then for the contents or entries that have these words, and then for the entries above. Lists
-of ids are passed as JSON, in one parameter, so that a statement does not depend on the number of ids.
+catalog/db/statements.py includes them under their names. A filter first selects the annotation keys, media types or platforms that
+it means, then the contents or entries that have these, and then the entries above those contents. Lists of ids are passed as JSON,
+in one parameter, so that a statement does not depend on the number of ids.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from catalog.db.schema import (
 )
 
 INDEXED = 128
-"""How many characters of the value of an annotation are in its index."""
+"""The number of characters of an annotation's value that are in its index."""
 
 
 class Among(ColumnElement[bool]):
@@ -67,7 +67,7 @@ def _among(element: Among, compiler: Any, **options: Any) -> str:
     column, ids = (compiler.process(each, **options) for each in (element.column, element.ids))
     if compiler.dialect.name == "sqlite":
         return f"{column} IN (SELECT value FROM json_each({ids}))"
-    # An array is computed before the plan runs, so it is a condition of an index search; a subquery would be joined instead.
+    # An array is computed before the plan runs, so an index can be searched for its elements; a subquery would be joined instead.
     return f"{column} = ANY (ARRAY(SELECT CAST(value AS BIGINT) FROM json_array_elements_text(CAST({ids} AS JSON))))"
 
 
@@ -99,13 +99,13 @@ _ORDER = (entry.c.store_id, entry.c.sort, entry.c.id)
 
 
 def _values(of: Any, owner: ColumnElement[int], *where: ColumnElement[bool]) -> Select[Any]:
-    """The owner and value of each annotation that has one of the keys in `ids` and a value whose beginning is in a closed range."""
+    """Select the owner and value of each annotation with a key in `ids`, if the value's first INDEXED characters are in `low` to `high`."""
     beginning = func.substr(of.c.value, literal_column("1"), literal_column(str(INDEXED)))
     return select(owner, of.c.value).where(Among(of.c.key_id), beginning >= _low, beginning <= _high, *where)
 
 
 def _up(start: Select[Any], *also: ColumnElement[bool], tables: FromClause = edge) -> Select[Any]:
-    """The contents of `start`, and every index above them. UNION ends cycles."""
+    """Select the contents of `start`, and every index above them. UNION ends cycles."""
     up = start.cte("up", recursive=True)
     above = tables.join(up, edge.c.child_id == up.c.id)
     up = up.union(select(edge.c.parent_id).select_from(above).where(edge.c.role == _is(CHILD), *also))
@@ -117,7 +117,7 @@ _below = edge.join(content, content.c.id == edge.c.child_id).join(_parent, _pare
 
 
 def _for_platforms(*, sure: bool) -> Select[Any]:
-    """The contents that have an image for one of the platforms in `ids` (catalog.lookup.below, `platforms_of`).
+    """Select the contents that have an image for one of the platforms in `ids` (catalog.lookup.below, `platforms_of`).
 
     The platforms of an index are those of its children if it is in the store, else those in its descriptor. So with `sure` these
     are the contents that have such an image in every store, and without `sure` the contents that have one in some store.
@@ -169,7 +169,7 @@ _of_platform = union_all(
 ).subquery("of_platform")
 
 STATEMENTS: dict[str, Select[Any]] = {
-    # the words of the dictionaries
+    # annotation keys, media types and platforms
     "KEYS_OF_ANNOTATIONS": select(annotation_key.c.id, annotation_key.c.name),
     "KEY_OF_ANNOTATIONS": select(annotation_key.c.id, annotation_key.c.name).where(
         annotation_key.c.name == bindparam("key")

@@ -26,12 +26,12 @@ _other = host.alias("other_host")
 
 
 def _priority_of(there: Table) -> ColumnElement[int]:
-    """The priority of a store, present or past. Stores of other hosts come after all those of this host."""
+    """Return an expression for the priority of a store, present or past. Stores of other hosts come after all those of this host."""
     return case((there.c.host_id == HERE, 0), else_=_FARTHER) + there.c.priority
 
 
 def _name_of(there: Table) -> ColumnElement[str]:
-    """The name of a store, present or past: `HOST:STORE` if it belongs to another host."""
+    """Return an expression for the name of a store, present or past: `HOST:STORE` if it belongs to another host."""
     host_name = select(_other.c.name).where(_other.c.id == there.c.host_id).correlate(there).scalar_subquery()
     return case((there.c.host_id == HERE, there.c.name), else_=func.concat(host_name, ":", there.c.name))
 
@@ -101,7 +101,7 @@ def render() -> str:
 def _with_constants(text: str, values: Mapping[str, object]) -> str:
     """Return the text with its constants as literals and its other parameters unchanged.
 
-    With `state != $1` the planner would assume that a prepared statement finds no store at all, because all stores have one state, and
+    With `state != $1` in a prepared statement, the planner would assume that no store matches, because all stores have one state, and
     would search the entries once for each store.
     """
 

@@ -48,7 +48,7 @@ _MOST_COUNTED = "1001"
 
 
 def _about() -> Select[Any]:
-    """What a digest is according to its manifest and config: one row, or no row if the digest is unknown."""
+    """Select what is known about a digest from its manifest and config: one row, or no row if the digest is unknown."""
     artifact, about, subject, has, its_config = (
         media_type.alias("artifact"), edge.alias("about"), content.alias("subject"), edge.alias("has"),
         content.alias("its_config"),
@@ -141,7 +141,7 @@ _parent = content.alias("parent")
 
 
 def _a_name(of: ColumnElement[int]) -> ColumnElement[str]:
-    """A name of a content, from any entry in any store, or null."""
+    """Return an expression for a name of a content, from any entry in any store; null if the content has none."""
     named, its = name.alias("named"), entry.alias("its")
     return (
         select(named.c.name)
@@ -170,7 +170,7 @@ _own, _top = manifest.alias("own"), manifest.alias("top")
 
 
 def _related(*, is_base: bool) -> Select[Any]:
-    """The images that a manifest is built on, or those built on it: the derived image has all layers of its base, and more on top."""
+    """Select the images that a manifest is built on, or those built on it: a derived image has all layers of its base, and more on top."""
     layer = edge.alias("layer")
     if is_base:
         source = (
@@ -198,7 +198,7 @@ DERIVED_FROM = _related(is_base=False)
 
 
 def _problems_of() -> Select[Any]:
-    """The recorded problems of the entries with this digest, and of its blob."""
+    """Select the recorded problems of the entries with this digest, and of its blob."""
 
     def arm(source: FromClause, *where: ColumnElement[bool]) -> Select[Any]:
         return (

@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     Label = tuple[int, int, str | None, int | None]
-    """A moment: its id, the time of the clock, the id of the machine's boot, and the time since the boot. Times are in milliseconds."""
+    """A moment: its id, the clock's time, the id of the machine's boot, and the time since that boot. Times are in milliseconds."""
 
 BESIDE_MS = 2000
 """If two clocks differ by more than this, one of them was set."""

@@ -57,7 +57,7 @@ NAMINGS = (
     .where(store.c.host_id == bindparam("host"), store.c.keyed_by.is_not(None), _HAS_OWN_RULES)
     .distinct()
 )
-"""The different settings on which the names of these stores depend, and the rules with which the names were derived."""
+"""The distinct naming settings of a host's stores that have _HAS_OWN_RULES, each with the rules by which their keys were derived."""
 _IS_PLAIN = and_(
     or_(store.c.state == "ok", store.c.state == "empty"),
     func.coalesce(store.c.layout_version, "") == LAYOUT_VERSION,

@@ -63,12 +63,12 @@ def _primary() -> Column[int]:
 
 
 def _flag(name: str, comment: str) -> Column[bool]:
-    """A boolean column with the default false."""
+    """Return a boolean column with the default false."""
     return Column(name, Boolean, nullable=False, server_default=false(), comment=comment)
 
 
 def _born() -> Column[int]:
-    """The column for the moment since which a row has had its values; 0 means since before the first moment."""
+    """Return the column for the moment since which a row has had its values; 0 means since before the first moment."""
     return Column(
         "born", BigInteger, nullable=False, server_default="0", comment="the moment of the last change of the row"
     )
@@ -84,7 +84,7 @@ meta = Table(
     metadata,
     Column("key", _text, primary_key=True),
     Column("value", _text, nullable=False),
-    comment="schema: MAJOR.MINOR of these tables; pruned_ms: when retention last ran; dropped_indexes: a first index is not finished",
+    comment="schema: MAJOR.MINOR of these tables; pruned_ms: when retention last ran; dropped_indexes: a first index is unfinished",
 )
 
 host = Table(
@@ -99,7 +99,7 @@ turn = Table(
     "turn",
     metadata,
     Column("name", _text, primary_key=True),
-    comment="no data: on a server, the rows that writers lock, one per host",
+    comment="no data: the rows that writers on a server lock, one per host",
 )
 
 root = Table(
@@ -183,7 +183,7 @@ blob_place = Table(
     "blob_place",
     metadata,
     Column("store_id", _id, ForeignKey("store.id", ondelete="CASCADE"), primary_key=True),
-    Column("place", LargeBinary, primary_key=True, comment="hash of a text of catalog.layout.blob_places"),
+    Column("place", LargeBinary, primary_key=True, comment="hash of an identifier (catalog.layout.blob_places)"),
     _flag("is_own", "it is the layout's own directory, not a shared directory or one behind a link"),
     Index("ix_blob_place_place", "place"),
     comment="a directory in which a store finds blobs, or other programs find its blobs by following its links",
@@ -244,7 +244,7 @@ repository = Table(
 
 
 def has_capitals(text: ColumnElement[str]) -> ColumnElement[bool]:
-    """The condition that a text is not all lower case."""
+    """Return the condition that a text has upper-case letters."""
     return text != func.lower(text)
 
 
@@ -566,12 +566,12 @@ def _between() -> tuple[Column[int], Column[int]]:
 
 
 def _of(column: str) -> Column[int]:
-    """The id of a row that may have been deleted."""
+    """Return a column for the id of a row that may have been deleted."""
     return Column(column, _id, primary_key=True, autoincrement=False)
 
 
 def _store_then() -> tuple[Column[Any], ...]:
-    """The columns that identify a store of the past."""
+    """Return the columns that identify a store of the past."""
     return (
         _of("store_id"),
         Column("host_id", _id, ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
@@ -700,7 +700,7 @@ Index("ix_store_span_gone", store_span.c.gone)
 
 for _constraint in [each for table in (entry, past_entry, edge, manifest) for each in table.foreign_key_constraints]:
     if _constraint.referred_table in (media_type, platform) and _constraint.name != "fk_manifest_artifact_type_id":
-        # On PostgreSQL, deleting a word would search all rows for references, because these columns have no index.
+        # On PostgreSQL, deleting a media type or platform would scan these tables for references, because the columns have no index.
         _constraint.ddl_if(dialect="sqlite")
 
 

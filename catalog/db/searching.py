@@ -1,8 +1,8 @@
 """The statements with which `find` searches for a part of a repository, tag or title (catalog.lookup.search).
 
-catalog/db/statements.py includes them under their names. No index can find a part, so a statement that searches for one reads
-a whole dictionary: all repositories, or all different tags (TAGS_WITH skips from one tag to the next in the index). The other
-statements search an index.
+catalog/db/statements.py includes them under their names. No index can find a part of a text, so a statement that searches for one
+reads all repositories, or all different tags (TAGS_WITH skips from one tag to the next in the index). The other statements search
+an index.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ TITLE = "org.opencontainers.image.title"
 
 
 MOST_COUNTED = 20_000
-"""The number of keys at which COUNT_TAGS stops."""
+"""The number of keys at which COUNT_TAGS stops counting."""
 
 
 class _Like(ColumnElement[bool]):
@@ -102,7 +102,7 @@ _is_title = annotation_key.c.name == TITLE
 
 
 def _titles() -> Select[Any]:
-    """The titles that contain a part, each with the entry, or with the digest of the manifest, config or owner of the descriptor."""
+    """Select the titles that contain a part, each with its entry, or with the digest of the manifest or config that contains it."""
 
     def arm(of: Any, *columns: ColumnElement[Any]) -> Select[Any]:
         return select(of.c.value, *columns).where(_is_title, _Like(of.c.value))
@@ -121,7 +121,10 @@ def _titles() -> Select[Any]:
 
 
 def _tags_with() -> Select[Any]:
-    """The different tags that contain a part, among the first MOST_TAGS tags, and the last of those tags, as (tag, MOST_TAGS)."""
+    """Select those of the first MOST_TAGS different tags that contain a part, each with its number.
+
+    The tag with the number MOST_TAGS is always selected, so that the caller knows where to continue.
+    """
     first: Select[Any, Any] = select(func.min(name.c.tag).label("tag"), literal_column("1").label("number")).where(
         name.c.tag.is_not(None)
     )
@@ -141,7 +144,7 @@ _slashed = _slash + repository.c.name + _slash
 
 
 def _repositories(*where: ColumnElement[bool]) -> Select[Any]:
-    """The first repositories after `low`, by name, that meet a condition: at most `count`, so that a server's plan can end there."""
+    """Select the first `count` repositories after `low`, by name, that meet a condition. With the limit, a server's plan can end early."""
     return (
         select(repository.c.id, repository.c.name)
         .where(*where, repository.c.name > bindparam("low"))
@@ -151,7 +154,10 @@ def _repositories(*where: ColumnElement[bool]) -> Select[Any]:
 
 
 def _has(column: ColumnElement[str]) -> ColumnElement[bool]:
-    """The condition that a text matches the pattern in `part`. On PostgreSQL it is case-sensitive, and takes half the time of _Like."""
+    """Return the condition that a text matches the pattern in `part`.
+
+    On PostgreSQL it is case-sensitive, and takes half the time of _Like.
+    """
     return column.like(bindparam("part", type_=String), escape="\\")
 
 

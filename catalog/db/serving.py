@@ -53,7 +53,7 @@ PLACE_OF_STORE: Select[Any] = (
     .select_from(store.outerjoin(root, root.c.id == store.c.root_id))
     .where(store.c.id == bindparam("store_id", type_=BigInteger), THERE)
 )
-"""Where a store is."""
+"""The place of a store, by id; no row if the store is not there."""
 
 HOLDING: Select[Any] = (
     select(
@@ -113,7 +113,7 @@ TAGS_AFTER: Select[Any] = (
     .order_by(name.c.tag, name.c.store_id)
     .limit(_count)
 )
-"""The tags of a repository and the stores that have them, after a tag of a store."""
+"""The tags of a repository, each with a store that has it, after a given tag and store."""
 
 _tagged = (
     select(name.c.id)
@@ -123,14 +123,14 @@ _tagged = (
 )
 _repositories = select(repository.c.name).where(repository.c.name > _low).order_by(repository.c.name).limit(_count)
 REPOSITORIES_AFTER: Select[Any] = _repositories.where(_tagged.exists())
-"""The repositories after a name that currently have a tag."""
+"""The repositories that come after a given name and currently have a tag."""
 REPOSITORIES_OF_STORES: Select[Any] = _repositories.where(_tagged.where(Among(name.c.store_id)).exists())
-"""The repositories after a name that currently have a tag in one of some stores."""
+"""The repositories that come after a given name and currently have a tag in one of the given stores."""
 
 STORES_AFTER: Select[Any] = (
     select(store.c.id, store.c.name).where(store.c.name > _low, THERE).order_by(store.c.name).limit(_count)
 )
-"""The stores after a name."""
+"""The stores that come after a given name."""
 
 STATEMENTS: dict[str, Select[Any]] = {
     "PLACE_OF_STORE": PLACE_OF_STORE,

@@ -142,7 +142,7 @@ _COLUMNS = [column.label(label) for label, column in MATCH.items()]
 
 
 def _display(condition: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
-    """The condition for the one key with which an entry is shown: a key that meets `condition`, else the first, beginning with containerd's."""
+    """Return the condition for the one key with which an entry is shown: a key that meets `condition`, else the first by source."""
     order = [] if condition is None else [case((condition, 0), else_=1)]
     first = select(_first.c.id).where(_first.c.entry_id == entry.c.id).order_by(*order, _first.c.source, _first.c.id)
     return name.c.id == first.limit(1).correlate(entry).scalar_subquery()
@@ -194,7 +194,7 @@ def _has_tag_key() -> ColumnElement[bool]:
 
 
 def _tag_anywhere() -> Select[Any]:
-    """Every entry whose tag or one of whose two raw annotations equals the text: three arms, each with its own index."""
+    """Select every entry with a tag or one of its two raw annotations equal to the text. Each of the three arms has its own index."""
     raw_only = [_by_entry(has, ~_has_tag_key()) for has in (_has_ref_name, _has_image_name)]
     arms = union_all(_by_key(name.c.tag == _tag), *raw_only).subquery("arms")
     return select(arms).order_by(
@@ -215,7 +215,7 @@ _child = content.alias("child")
 
 
 def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
-    """The entries above a digest: from the parents that refer to it in one of these roles, up through the indexes above the parents.
+    """Select the entries above a digest: from the parents that refer to it in one of these roles, up through the indexes above the parents.
 
     Only parents in the same store count, because a program that reads the layout sees no others. UNION ends cycles. From a
     parent, only edges from an index to a manifest lead further up.
@@ -245,7 +245,7 @@ def _reaching(roles: tuple[int, ...], *, in_store: bool = False) -> Select[Any]:
 
 
 def _referrers_of() -> Select[Any]:
-    """The referrers of a digest, one row for each way in which they refer to it (catalog.ingest.referrals).
+    """Select the referrers of a digest, one row for each way in which they refer to it (catalog.ingest.referrals).
 
     The children of the list of a full fallback tag count only by their own subjects, so the list needs no arm here.
     """
@@ -290,12 +290,12 @@ def _referrers_of() -> Select[Any]:
 
 
 def _words(*words: str) -> list[ColumnElement[str]]:
-    """Return words as literals in the text of a statement, not as parameters."""
+    """Return the strings as literals in the text of a statement, not as parameters."""
     return [literal_column(f"'{word}'") for word in words]
 
 
 def _lying(*where: ColumnElement[bool]) -> Select[Any]:
-    """The manifests and indexes in stores that no entry reaches. They have no name.
+    """Select the manifests and indexes in stores that no entry reaches, with the columns of MATCH. They have no name.
 
     `entry_id` is a negative number, unique per manifest and store.
     """
@@ -350,7 +350,7 @@ SPAN = (
 
 
 def _needed() -> Select[Any]:
-    """The blobs that an image needs (the manifest, the config, the layers), and what is known about each in a store.
+    """Select the blobs that an image needs (the manifest, the config, the layers), and what is known about each in a store.
 
     `held` is the size of the blob in the store, or null if it is not there. Layers that may be absent from a layout are left out.
     """
@@ -389,8 +389,8 @@ def _needed() -> Select[Any]:
 
 
 def _spans(recorded: ColumnElement[bool], past: ColumnElement[bool], current: ColumnElement[bool]) -> Select[Any]:
-    """The spans of names: those that layouts record (or that catalogs before schema 1.2 saw), those that have ended, and
-    those that have not.
+    """Select the spans of names: those that layouts record (or that catalogs before schema 1.2 saw), those that have ended,
+    and those that have not.
 
     A span that ocicat saw lasts as long as the key answered and the store existed under one name. If one of its moments is
     forgotten, the recorded time of the clock is used instead.
@@ -444,12 +444,12 @@ def _spans(recorded: ColumnElement[bool], past: ColumnElement[bool], current: Co
 
 
 def _spans_where(condition: Callable[[Any], ColumnElement[bool]]) -> Select[Any]:
-    """The spans that meet a condition on the columns of their table."""
+    """Select the spans that meet a condition on the columns of their table."""
     return _spans(condition(name_span.c), condition(answer_span.c), condition(name.c))
 
 
 def _next(column: ColumnElement[str], *where: ColumnElement[bool]) -> Select[Any]:
-    """The least value in a range. Completion uses it to jump from one value to the next."""
+    """Select the least value in a range. Completion uses it to jump from one value to the next."""
     return select(column).where(column >= _low, column < _high, *where).order_by(column).limit(literal_column("1"))
 
 
@@ -459,7 +459,7 @@ _entry_in_store = entry.c.store_id == _store
 
 
 def _is_whole(of: FromClause) -> ColumnElement[bool]:
-    """The condition that a blob of a store has the right size for its digest; true if that size is unknown."""
+    """Return the condition that a blob of a store has the right size for its digest; true if that size is unknown."""
     return or_(store_blob.c.embedded, of.c.size.is_(None), store_blob.c.size == of.c.size)
 
 
@@ -469,7 +469,7 @@ STATEMENTS: dict[str, Select[Any]] = {
     "BY_NAME": _by_key(name.c.name == _name).order_by(*_KEY_ORDER),
     "ANSWERS_BY_NAME": _by_key(name.c.name == _name, ~name.c.shadowed).order_by(*_KEY_ORDER),
     "BY_TAG": _tag_anywhere(),
-    # Texts that are too long for an index are searched for among the entries that have such texts.
+    # A ref.name or image name that is too long for an index is searched for among the entries that have such long names.
     "BY_LONG_RAW": _by_entry(or_(entry.c.ref_name == _tag, entry.c.image_name == _tag), _long).order_by(*_ENTRY_ORDER),
     "BY_DIGEST": _by_entry(content.c.digest == _digest).order_by(*_ENTRY_ORDER),
     "BY_DIGEST_RANGE": _by_entry(content.c.digest >= _low, content.c.digest < _high).order_by(
@@ -762,7 +762,7 @@ FETCH: dict[str, str] = {
          "CHANGES_AT", "LABELLED", "ANNOTATED", "ANNOTATED_BELOW", "ANNOTATED_ENTRIES", "NAMED_BY_REF", "NAMED_BY_IMAGE", "NAMED_AT_LENGTH",
          "ABOVE_CONFIGS", "ABOVE_CONTENTS", "SURELY_FOR_PLATFORMS", "PERHAPS_FOR_PLATFORMS", "OF_PLATFORMS", "OF_ARTIFACT_TYPES", "ENTRIES_OF",
          "ENTRIES_IN_ORDER", "CLAIMING_PLATFORMS", "CLAIMING_ARTIFACT_TYPES", "ANSWERING_FROM",
-         "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but only a cursor is planned for its parameters, and a generic plan reads too much
+         "UNNAMED_AT", "TAGS_AFTER"),  # the last two have few rows, but their generic plans read too much; only a cursor is planned anew
         WIDE,
     ),
     **dict.fromkeys(("KEYS_WITH", "BY_ANY_NAME", "BY_ANY_TAG", "STORE_ENTRIES", "STORE_LINES", "STORE_OBJECTS", "STORE_KEYS", "SPANS",

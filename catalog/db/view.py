@@ -10,7 +10,7 @@ class View(NamedTuple):
     """A public view: its `name`, one sentence, its columns as (name, expression, documentation), and its FROM clause.
 
     `more` are further arms of a UNION ALL: their expressions and FROM clauses. A condition on one of the `keys` is an index search.
-    A key of several words is several columns together. tests/reports/test_view_steps.py counts the steps.
+    A key of several words stands for several columns together. tests/reports/test_view_steps.py counts the steps.
     """
 
     name: str
@@ -76,7 +76,7 @@ _NOW_MS = {
 
 
 _AT_MOST = re.compile(r"/\* at most ([0-9]+) \*/")
-"""A mark at the end of a recursive CTE that gives the number of rows that are needed."""
+"""A mark at the end of a recursive CTE: the number of rows after which it may stop."""
 
 
 def rendered(expression: str, engine: str) -> str:

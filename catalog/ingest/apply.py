@@ -53,8 +53,8 @@ def write_readings(
     """Write the readings of several stores, except those that have changed meanwhile. `pause` is called often.
 
     With `first`, no store may have entries, so that foreign keys need not be checked; raises NotFirst if a store has some. With
-    `is_bulk`, the indexes by keys are missing. Raises anything that reading a streamed file raises, and MemoryError; then the
-    transaction must be rolled back.
+    `is_bulk`, the indexes that only queries use are missing (Writer.begin_bulk). Raises anything that reading a streamed file raises, and
+    MemoryError; then the transaction must be rolled back.
     """
     written = Written([], [])
     try:
@@ -206,7 +206,7 @@ def write_state(connection: Connection, rows: Rows, found: Store, problem: Index
 
 
 def _store_problems(rows: Rows, store_id: int, problems: Sequence[tuple[str, str, str]]) -> None:
-    """Set the problems of a store that do not belong to an entry. Write nothing if they are the same."""
+    """Set the problems of a store that do not belong to an entry. Write nothing if they have not changed."""
     wanted = [tuple(problem) for problem in problems]
     stored = rows.cursor.execute(
         "SELECT kind, subject, detail FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 ORDER BY id",
@@ -227,7 +227,7 @@ def _one_problem(
     kind: str | None = None,
     subject: str | None = None,
 ) -> None:
-    """Replace the problem of this kind, or about this subject, of a store. None removes it."""
+    """Replace a store's problem of this kind or about this subject by `problem`, or remove it if `problem` is None."""
     rows.cursor.execute(
         "DELETE FROM problem WHERE store_id = ? AND entry_id IS NULL AND stage = 0 AND (kind = ? OR subject = ?)",
         (store_id, kind, subject),

@@ -58,8 +58,8 @@ class ContentReading:
       descriptor calls them manifests.
     - `identity` becomes the store's `blobs_identity` when everything is read.
     - `is_large` is True if the blobs of the store do not fit in one page.
-    - `findings` are still to be written, if they were found before the last transaction. They are about the store in the state
-      `standing`.
+    - `findings` are the findings that were collected before the last transaction and are still to be written, or None. `standing` is the
+      state of the store when they were collected (reach.py).
     - `pause` is called while an archive is read.
     """
 
@@ -77,7 +77,7 @@ class ContentReading:
         self._embedded: dict[str, bytes] | None = None
 
     def left_out(self, digest: str) -> bool:
-        """Return whether a blob was tried in this reading without success, so that it is not tried again."""
+        """Return whether this reading has tried to read a blob and failed, so that it does not try again."""
         return digest in self.problems or digest in self.skipped
 
     def embedded(self, digest: str, limits: ListLimits) -> bytes | None:
@@ -97,14 +97,14 @@ class ContentReading:
         return self._embedded.get(digest)
 
     def reasons(self) -> dict[str, str]:
-        """Return why blobs of the store could not be read, by digest, and other reasons that leave its use in doubt, by path."""
+        """Return why blobs of the store could not be read, by digest, and other reasons why its unused blobs are unknown, by path."""
         reasons = (
             self.mislabelled
             | self.skipped
             | {digest: problem.reason for digest, problem in self.all_problems().items()}
         )
         if self.blobs.archive is not None:  # An archive stays in doubt, so that its blobs are never reported as unused.
-            reasons[encode_path(self.blobs.archive)[0]] = "is an archive, whose blobs are never called unused"
+            reasons[encode_path(self.blobs.archive)[0]] = "is an archive, whose blobs are never reported as unused"
         return reasons
 
     def all_problems(self) -> dict[str, BlobProblem]:
@@ -124,7 +124,7 @@ def read_blob(
         data = reading.embedded(digest, limits) if blob.embedded else None
         data = reading.blobs.read(digest, limits.descriptor_bytes) if data is None else data
         if data is None:
-            raise BlobProblem("missing-blob", "was there when the directory was listed")
+            raise BlobProblem("missing-blob", "has disappeared since its directory was listed")
         return parse_blob(blob.content_id, digest, data)
     except (BlobProblem, MemoryError) as error:
         problem = error if isinstance(error, BlobProblem) else BlobProblem("large-manifest", TOO_LARGE)
@@ -138,9 +138,9 @@ def read_blob(
 
 
 def note_mislabelled(reading: ContentReading, digest: str, limits: ListLimits) -> None:
-    """Record in `reading.mislabelled` a blob whose media type is that of a layer or the like, but that is a manifest with parts.
+    """Record a blob in `reading.mislabelled` if it is a manifest with parts, although its media type is that of a layer or the like.
 
-    Such a blob is not read into the catalog, because BuildKit's caches and other artifacts have arbitrary bytes under such types.
+    Its contents are not written to the catalog, because BuildKit's caches and other artifacts have arbitrary bytes under such types.
     """
     if not begins_like_json(reading.blobs, digest):
         return

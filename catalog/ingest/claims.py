@@ -52,7 +52,7 @@ class Claims(NamedTuple):
 def find_claims(ask: Ask, store_id: int, pages: Sequence[tuple[int, int]] = ()) -> Generator[None, None, Claims]:
     """Return the changes that bring the problems of a store up to date with the sizes of its blobs.
 
-    `pages` are ranges of content ids: each is a pair of the number below the first id and the last id. If there is more than one, the
+    `pages` are ranges of content ids, each given as the number before its first id, and its last id. If there is more than one, the
     manifests are read in as many pieces. Yields between statements.
     """
     asked: list[tuple[str, str, str, tuple[int, ...]]] = []

@@ -27,7 +27,7 @@ class CompiledStatements:
         self._dialect = dialect
 
     def lookup(self, table: Table) -> str:
-        """Return the statement that finds the id of a word in a dictionary."""
+        """Return the statement that finds the id of a string in a table of interned strings, such as media types."""
 
         def make() -> tuple[Any, Sequence[str]]:
             return select(table.c.id).where(table.c.name == bindparam("text")), ("text",)
@@ -42,7 +42,7 @@ class CompiledStatements:
             if table is content:
                 return insert(content).values(digest=bindparam("digest")).on_conflict_do_nothing(), ("digest",)
             values: dict[str, Any] = {column.name: bindparam(f"v_{column.name}") for column in table.columns}
-            # inline() leaves out RETURNING, which executemany refuses since Python 3.12.
+            # inline() leaves out RETURNING, which executemany has rejected since Python 3.12.
             statement = insert(table).values(values).inline()
             if self._driver.is_shared and table in _DICTIONARIES:
                 statement = statement.on_conflict_do_nothing()

@@ -57,16 +57,17 @@ class _Suspect(NamedTuple):
 
 
 class Completed:
-    """Finds such blobs, continuing where the last call ended, so that every blob has its turn even if there are many."""
+    """Finds blobs that have changed in place. Each call continues where the last one ended, so every blob is checked in the end."""
 
     def __init__(self) -> None:
         self._problem = 0
         self._blob = 0, 0
 
     def stores(self, ask: Ask, stores: Mapping[int, Store | Standing], *, sizes: bool = True) -> set[int]:
-        """Return the ids of the stores in `stores` in which such a blob has changed.
+        """Return the ids of the stores in `stores` in which a bad blob has changed in place.
 
-        With `sizes`, also check blobs whose size differs, such as layers. Costs one stat per blob. Never raises OSError.
+        With `sizes`, also check blobs, such as layers, whose size differs from the size in a descriptor. Costs one stat per blob.
+        Raises Exhausted, but never OSError.
         """
         bad = list(ask(_BAD.format("problem.id > :last"), {"last": self._problem}))
         self._problem = int(bad[-1][5]) if len(bad) == MOST else 0
@@ -87,10 +88,11 @@ def completed_of(
     sizes: bool,
     look: Callable[[], None] = lambda: None,
 ) -> set[int]:
-    """Return the ids of the stores in `stores` in which such a blob has changed.
+    """Return the ids of the stores in `stores` in which a bad blob has changed in place.
 
-    With `sizes`, also check blobs whose size differs, such as layers. All blobs are checked, however many there are, at the cost of one
-    stat per blob. `look` is called before each piece of work; exceptions from it are passed on. Never raises OSError.
+    With `sizes`, also check blobs, such as layers, whose size differs from the size in a descriptor. All such blobs are checked, however
+    many there are, at the cost of one stat per blob. `look` is called before each piece of work; exceptions from it are passed on. Raises
+    Exhausted, but never OSError.
     """
     found: set[int] = set()
     if len(stores) > _MANY:

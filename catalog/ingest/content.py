@@ -10,11 +10,11 @@ rows never change. For each store the stage
 3. checks small blobs that nothing points to. A blob that begins like JSON is read too, and if it is a manifest, so are its children.
 4. records problems, and which blobs are in use (content_rows.py, reach.py).
 
-A child may exist only in other stores, or have its only good copy there. Those stores are woken to be read again, so the result
-does not depend on the order of stores. Small stores go through these steps together, because the number of commits
+A child may exist only in other stores, or have its only good copy there. Those stores are marked to be read again, so the
+result does not depend on the order of stores. Small stores go through these steps together, because the number of commits
 determines how long the stage takes.
 
-Each step asks the database for the remaining work, so after a kill the stage continues where it was: a store is
+Each step queries the database for the remaining work, so after a kill the stage continues where it was: a store is
 `content_pending` from the commit of its names until a pass over it is complete. Children that are in no store are normal (sparse
 layouts).
 """
@@ -98,7 +98,8 @@ class ContentStage:
     def pending(self, *, look: bool = False, even_read: bool = False) -> list[int]:
         """Return the ids of the stores whose content is not completely read.
 
-        With `look`, include stores whose directories changed since. With `even_read`, include all stores that were ever indexed.
+        With `look`, include stores whose directories have changed since they were listed. With `even_read`, include all stores that were
+        ever indexed.
         """
         with self._writer.snapshot() as connection:
             stores = Registry(connection).stores()
@@ -251,7 +252,10 @@ class ContentStage:
         return pages
 
     def _unlisted(self, readings: list[ContentReading]) -> Generator[int, None, _Unread]:
-        """Return, for each store, the blobs that nothing points to and that begin like JSON. Record that the others were checked."""
+        """Return, for each store, the small blobs that nothing points to and that begin like JSON.
+
+        Record that the small blobs that begin in another way were checked.
+        """
         by_id = {each.store.id: each for each in readings}
         found: dict[int, list[UnreadBlob]] = {}
         looked: list[tuple[int, int]] = []
@@ -321,7 +325,7 @@ class ContentStage:
     # --- reading and writing ------------------------------------------------------------------------------------
 
     def _read_in_doubt(self, readings: Iterable[ContentReading]) -> Iterator[int]:
-        """Check bad blobs again that need not be read any more because another store has a good copy."""
+        """Check bad blobs again whose contents need not be read any more, because another store has a good copy."""
         by_id = {each.store.id: each for each in readings}
         with self._writer.snapshot() as connection:
             found = blobs_in_doubt(connection, tuple(by_id))

@@ -35,7 +35,7 @@ def write_batch(
     """Write blobs that were read from these stores.
 
     Returns the ids of other stores that now have something to read, and the ids of the manifests and indexes that were written,
-    including those that they embed. `max_bytes` is the largest size of an embedded manifest.
+    including embedded ones. `max_bytes` is the largest size of an embedded manifest.
     """
     keep_edges(connection, still=False)
     parents: list[int] = []

@@ -48,7 +48,7 @@ class Old:
 
 
 class Diff:
-    """Takes the fingerprints of the new descriptors in order. Matches them with old entries and assigns sort keys to the others.
+    """Matches the fingerprints of the new descriptors, given in order, with old entries. Assigns sort keys to those without a match.
 
     `unordered` is set if sort keys no longer show the order of the entries.
     """
@@ -66,8 +66,8 @@ class Diff:
     def run(self, fingerprints: Sequence[bytes]) -> int | None:
         """Match all of these fingerprints with the next old entries, if those are the same in the same order.
 
-        Returns the place of the first old entry. If they differ, matches nothing and returns None; call `match` and `before` for each
-        fingerprint then.
+        Returns the place of the first old entry. If they differ, matches nothing and returns None; then call `match` and `before` for
+        each fingerprint.
         """
         place, count = self._cursor, len(fingerprints)
         end = place + count

@@ -15,7 +15,10 @@ CLAIMED_BYTES = 1 << 30
 
 
 class BlobFile:
-    """A file to check against one digest, with the stores that have it, and the time if one of them has already verified it."""
+    """A file to check against one digest, for each of `stores`. It is not read if it has more than `most` bytes.
+
+    `verified_at` is the time at which the same file was verified for another store, or None; `verified_as` is its identity then.
+    """
 
     __slots__ = ("content_id", "dev", "digest", "ino", "most", "size", "stores", "verified_as", "verified_at")
 

@@ -78,7 +78,7 @@ def write(rows: Rows, store: Store, found: Findings) -> None:
 
 
 def write_most(writer: Writer, store: Store, found: Findings) -> Generator[None, None, Findings]:
-    """Write findings that are too many for one transaction in several. Return the rest. Yields after each transaction.
+    """Write findings that are too many for one transaction in several transactions, and return the rest. Yields after each one.
 
     Nothing more is written once the entries of the store have changed.
     """

@@ -2,7 +2,7 @@
 
 First the places of the configuration are registered, as by `ocicat index`. Then the `index.json` of each store that the query is
 about is checked with a stat and compared with the catalog. If content matters, so are the directories of its blobs. If a daemon
-runs, it has seen the change too, so this module waits until the daemon has taken it. Otherwise, or if the daemon takes too long,
+runs, it has seen the change too, so this module waits until the daemon has written it. Otherwise, or if the daemon takes too long,
 this module reads the change and writes it under the writer's lock. A file that has not settled is never read. The time limit is never
 exceeded.
 """
@@ -71,8 +71,8 @@ def make_fresh(
 
     `stores` are names, paths and globs as for `--store`. If there are any, the queries are about these stores, and about layouts
     that would get such a name when they are registered. With `content`, or if a query has a digest, which may be below an entry,
-    also wait for their manifests. With `whole`, also check layers again that were incomplete. `places` are the places in the
-    configuration.
+    also wait until their manifests are read. With `whole`, also check again layers that were incomplete. `places` are the places in
+    the configuration.
 
     With 0 seconds, only check. Raises NotInTime when the time is over, CatalogUnavailable, and UsageError for places that cannot
     be registered.
@@ -157,7 +157,7 @@ def _behind(reader: Reader, concerned: frozenset[int] | None, *, content: bool) 
 
 
 def _unnoticed(reader: Reader, concerned: frozenset[int] | None, *, content: bool, sure: bool = False) -> list[_Named]:
-    """Return the stores with changes that a daemon does not notice soon.
+    """Return the stores with changes that a daemon may not notice soon.
 
     Their naming rules changed or, with `content`, blobs were added or removed since they were listed. Call this only once, because
     blobs may be added all the time. With `sure`, leave out stores whose blobs were so new when they were listed that more may

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 def grouped(items: Iterable[T], most: int, weight: Callable[[T], int], heaviest: int) -> Iterator[list[T]]:
-    """Yield the items, in order, in groups of at most `most` items that weigh at most `heaviest`. A heavier item is a separate group."""
+    """Yield the items, in order, in groups of at most `most` items that weigh at most `heaviest`. A heavier item is in a group alone."""
     group: list[T] = []
     total = 0
     for item in items:

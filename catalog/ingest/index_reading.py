@@ -17,7 +17,7 @@ _NO_MARKER = Marker(None, None)
 
 
 class PutOff(NamedTuple):
-    """A store that waits, the time since when it waits (monotonic clock), and the reason."""
+    """A store that waits, the time when it began to wait (monotonic clock), and the reason."""
 
     store: Store
     since: float

@@ -1,17 +1,17 @@
 """The intake: every change of a store enters the catalog here (docs/architecture.md), from `add`, `index`, `watch` and `--fresh`.
 
 A change counts when its file has not changed for the settling time (docs/resolution.md). A state that never settled is never
-taken, because writers rewrite files in place, and each half-written state of a retag of the same length is valid JSON. A store
-that is offered is checked once, and then
+written, because writers rewrite files in place, and each half-written state of a retag of the same length is valid JSON. A
+store that is offered is checked once, and then
 - read at once, if the times of its file show that it has settled.
-- put off and checked again later, if they show that it has not, or if it changed while it was read.
-- observed for the settling time, if they are in the future, or if there is no file.
+- put off and checked again later, if the times show that it has not settled, or if it changed while it was read.
+- observed for the settling time, if the times are in the future, or if there is no file.
 - put off while somebody has the file open for writing, but at most for a minute after its last change.
 
 Files are read without the catalog's lock and written under it, several stores in one transaction, because the number of commits
 determines how long this takes. A store is never split over two transactions. Just before writing, each file is checked once more:
-if another process has taken a later change meanwhile, an older reading must not win. A store with much to read has its turn
-after the others (turns.py).
+if another process has written a later change meanwhile, an older reading must not replace it. A store with much to read has its
+turn after all others (turns.py).
 
 This module is longer than others because the four outcomes above share one record of the stores that are put off, and the order in
 which a store is checked, read, checked again and written is what makes it correct.
@@ -68,10 +68,10 @@ class Intake:
     """Takes changes of stores through `writer`. `report` receives a line for everything that a person should know.
 
     `others_wait` is called during the turn of a large store, with its path and the size of its index.json in bytes. It returns
-    whether a smaller store waits that the intake does not know of, or time is up. One transaction writes about `entries_at_once`
-    entries, unless one store has more. If a transaction has at least `bulk_from` entries, an empty catalog is written without its
-    indexes, until the caller calls `end_bulk` of the writer. `changed` counts the stores whose entries changed, `done` the stores that
-    were dealt with, and `ended` the turns that were ended.
+    whether a smaller store waits that the intake does not know of, or whether the time is up. One transaction writes about
+    `entries_at_once` entries, unless one store has more. If a transaction has at least `bulk_from` entries, an empty catalog is written
+    without the indexes that only queries use, until the caller calls `end_bulk` of the writer. `changed` counts the stores whose entries
+    changed, `done` the stores that were dealt with, and `ended` the turns that were ended.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Intake:
                     and self._batch
                     and not self._listener.shares(next(reversed(self._batch.values())).store)
                 ):
-                    self.commit()  # The others do not wait for the many stores that share one file.
+                    self.commit()  # so that the stores before do not wait for the many stores that share one file
                     is_overdue = False
                 del self._waiting[waiting.store.id]
                 self._look(waiting, time.monotonic())
@@ -183,21 +183,21 @@ class Intake:
     def _is_over(self, waiting: WaitingStore) -> bool:
         """Return whether the turn of a large store is over."""
         others = any(w.due <= time.monotonic() and w.size < waiting.size for w in list(self._waiting.values()))
-        # `_others_wait` is called in any case, because the daemon gives signs of life in it.
+        # `_others_wait` is called in any case, because the daemon reports in it that it is alive.
         if not (self._others_wait(waiting.store.path, waiting.size) or others):
             return False
         took = time.monotonic() - waiting.turn_began
         return not self._is_longer(waiting) or took > self._rules.longest(waiting.long_turns)
 
     def _is_longer(self, waiting: WaitingStore) -> bool:
-        """Return whether the file of a large store had been unchanged for its patience when its turn began."""
+        """Return whether a large store has a longer turn: when the turn began, its file had been unchanged for its patience."""
         return waiting.turn_began - waiting.since >= self._rules.patience(waiting.size)
 
     def _end_turn(self, waiting: WaitingStore) -> None:
         """Put off a large store whose turn was ended."""
         waiting.ended += 1
         self.ended += 1
-        waiting.why = f"reading it takes long, and others waited: its turn was ended {counted(waiting.ended, 'time')}"
+        waiting.why = f"reading it takes long: its turn was ended {counted(waiting.ended, 'time')} for other stores"
         now = time.monotonic()
         pause = PAUSE_SECONDS
         if self._is_longer(waiting):
@@ -224,7 +224,7 @@ class Intake:
         return {store_id for store_id, waiting in self._waiting.items() if waiting.due < then}
 
     def oldest(self) -> float | None:
-        """Return the time since when the store that has waited longest waits (monotonic clock), or None if no store waits."""
+        """Return when the store that has waited longest began to wait (monotonic clock), or None if no store waits."""
         return min((w.first for w in self._waiting.values()), default=None)
 
     @property

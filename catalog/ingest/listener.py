@@ -1,4 +1,4 @@
-"""The interface through which an intake reports to its caller, and queries it."""
+"""The interface through which an intake reports to its caller, and asks the caller for decisions and facts."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The names stage (docs/architecture.md): the change of one store, from descriptors to rows.
+"""Turn the changed descriptors of one store into rows (docs/architecture.md).
 
-All of this happens in one transaction of the caller. The number of rows written is in proportion to the change, not to the size of
+The caller's transaction contains all of it. The number of rows written is in proportion to the change, not to the size of
 `index.json`.
 """
 
@@ -25,7 +25,7 @@ from catalog.names.media_types import IMAGES
 from catalog.names.reference import is_tag
 
 PENDING = 10_000
-"""The number of new entries that are collected before they get sort keys although no old entry has followed yet."""
+"""New entries get their sort keys when the next old entry follows, or when there are this many of them."""
 
 RUN = 128
 """The number of entries that are compared with those in the catalog in one step, if nothing differs."""
@@ -338,7 +338,10 @@ def source_rank(media_type: str) -> int:
 
 
 def long_words_of(descriptor: Descriptor) -> Iterator[str]:
-    """Yield a line for each word of a descriptor that is too long to be kept whole, because the indexes of both engines have limits."""
+    """Yield a line for each media type or platform of a descriptor that is too long to be kept whole, and one for too long annotation keys.
+
+    The lengths are limited because the indexes of both engines have limits.
+    """
     words = {
         "mediaType": descriptor.media_type,
         "artifactType": descriptor.artifact_type,

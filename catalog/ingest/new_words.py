@@ -1,4 +1,7 @@
-"""Words and digests that a transaction on a shared catalog needs and that are not committed yet (catalog.engine.shared_rows)."""
+"""Digests and interned strings that a transaction on a shared catalog needs and that are not committed yet (catalog.engine.shared_rows).
+
+Interned strings are media types, platforms, annotation keys and repositories. The names in this module call them words.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from catalog.engine.shared_rows import CommitFirst
 from catalog.ingest.compiled import CompiledStatements
 
 NO_ID = 0
-"""The id of a word or digest until it is committed. No row with it is ever written."""
+"""The id of an interned string or digest until it is committed. No row with it is ever written."""
 MOST_DIGESTS = 500_000
 """The number of new digests that are collected before they are committed. They take about 100 MB."""
 _AT_ONCE = 2_000
@@ -29,11 +32,11 @@ _NEW_DIGESTS = (
 
 
 class NewWords:
-    """The words and digests that a transaction lacks. True if there are any; then the transaction cannot be committed."""
+    """The interned strings and digests that a transaction lacks. True if there are any; then the transaction cannot be committed."""
 
     def __init__(self) -> None:
         self._digests: set[str] = set()
-        self._words: dict[str, dict[str, tuple[Any, ...]]] = {}  # by table and word: the columns after the word
+        self._words: dict[str, dict[str, tuple[Any, ...]]] = {}  # by table and string: the columns after the string
 
     def __bool__(self) -> bool:
         return bool(self._digests or self._words)
@@ -49,12 +52,12 @@ class NewWords:
         return NO_ID
 
     def word(self, table: Table, word: str, columns: tuple[object, ...]) -> int:
-        """Add a word of a dictionary, with the columns after it, and return NO_ID."""
+        """Add an interned string of `table`, with the columns after it, and return NO_ID."""
         self._words.setdefault(table.name, {})[word] = columns
         return NO_ID
 
     def commit_first(self) -> CommitFirst:
-        """Return the exception whose handler commits them first, in an order that is the same for all hosts."""
+        """Return the exception whose handler commits the strings and digests first, in an order that is the same for all hosts."""
         words = [(table, sorted(self._words.get(table.name, {}).items())) for table in _DICTIONARIES]
         digests = sorted(self._digests)
         starts = range(0, len(digests), _AT_ONCE)
@@ -66,7 +69,7 @@ class NewWords:
 
 
 def _insert_words(table: Table, words: Sequence[tuple[str, tuple[Any, ...]]], connection: Connection) -> None:
-    """Insert words into a dictionary, unless another host has just done so."""
+    """Insert interned strings into `table`, except those that another host has just inserted."""
     driver = driver_of(connection)
     cursor = driver.cursor(connection)
     ids = driver.new_ids(cursor, table.name)

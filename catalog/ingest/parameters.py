@@ -1,4 +1,4 @@
-"""Build statements about many values: split the values for the limit of parameters, and write the conditions for them."""
+"""Build statements about many values: split the values to respect the limit on parameters, and write the conditions for them."""
 
 from __future__ import annotations
 

@@ -3,12 +3,12 @@
 People delete blobs that nothing reaches, so an unread manifest must never make a blob look unused. The walk starts at the entries of
 the store and follows the manifests and indexes in it. Manifests that no entry lists but whose subject is in use count too
 (cosign 3 saves signatures in this way), with everything that they point to. Every manifest on the way must be in the store, match
-its digest as far as is known, and be understood. The first one that does not is the doubt of the store, and no blob
-of a store in doubt is called unused. Any blob that could not be read is a doubt as well, because it may be a manifest whose
-subject is in use. A blob with the media type of a layer, a config or the like is not a manifest, so the walk ends there
-without a doubt.
+its digest as far as is known, and be understood. A manifest that fails one of these conditions puts the store in doubt, and no blob
+of a store in doubt is reported as unused. Any blob that could not be read puts the store in doubt as well, because it may be a
+manifest whose subject is in use. A blob with the media type of a layer, a config or the like is not a manifest, so the walk ends
+there without a doubt.
 
-In a sparse store, absent manifests are expected and are not a doubt.
+In a sparse store, absent manifests are expected and do not put it in doubt.
 
 The walk is linear in the number of edges below the store's entries. Rows are written only for blobs whose reach changes.
 """

@@ -44,7 +44,7 @@ class SnapshotRow(NamedTuple):
 
 
 class NameSpanRow(NamedTuple):
-    """The content of a name from `since` until `until`. `origin` is the source, or None if ocicat itself saw it."""
+    """The content that a name had from `since` until `until`. `origin` is the source of the span, or None if ocicat itself saw it."""
 
     store_id: int
     repository_id: int | None

@@ -1,12 +1,12 @@
-"""Find entries of a store that refer to others in it. Their rows are written after the content of the store was read.
+"""Find entries of a store that refer to other entries of it. Their rows are written after the content of the store was read.
 
-Three conventions need more than one entry at a time, or have to be found in catalogs of older releases:
+Three conventions need more than one entry at a time, or have to be found in catalogs that an older release wrote:
 
 - BuildKit's annotation `vnd.docker.reference.digest` on an entry of index.json itself. (For a child, it is written with its index.)
 - `cosign save`: an entry whose annotation `kind` says that it has signatures or the like, beside an image of the same name.
 - The fallback tag of a digest with more than 64 digits. The distribution-spec truncates it (`sha512-` and the first 64 digits), so
-  the digest is looked up among those of the store. A tag cannot be long enough for the whole digest, so such a tag is not the
-  name of a copy: if it names an index, a child without a subject counts too, unless that index is the subject or contains it.
+  the digest is looked up among those of the store. No tag is long enough for the whole digest, so nobody names a copy of the image
+  like this. If the tag names an index, a child without a subject counts too, unless that index is the subject or contains it.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class Registry:
         return list(self.connection.execute(select(store.c.id).where(*mine)).scalars())
 
     def find(self, text: str) -> tuple[list[Root], list[Store]]:
-        """Return the root, or else the store, whose name or path is `text`. Raises UnknownStore."""
+        """Return the root whose name or path is `text`, or else the store, each in a list. Raises UnknownStore if there is neither."""
         all_roots, all_stores = self.roots(), self.stores()
         for path in registered_as(text):
             roots = [r for r in all_roots if text == r.name or path == r.path]
@@ -377,7 +377,10 @@ def _values(settings: StoreSettings) -> dict[str, object]:
 
 
 def _shared_as(above: Root, path: str) -> str | None:
-    """Return the `shared_as` of the store at `path` (as stored in the catalog), which its root determines wherever it is mounted."""
+    """Return the `shared_as` of the store at `path` (as stored in the catalog), or None if its root `above` has none.
+
+    It is that of the root followed by the path below the root, so it does not depend on where the root is mounted.
+    """
     if above.shared_as is None:
         return None
     return above.shared_as + path[len(encode_path(above.path)[0].rstrip("/")) :]

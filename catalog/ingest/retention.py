@@ -1,4 +1,4 @@
-"""Retention: drop history after `history`, rows of missing stores after `grace`, and then everything that nothing refers to."""
+"""Retention: delete history after `history_ms`, rows of missing stores after `grace_ms`, and then everything that nothing refers to."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def retain(writer: Writer, settings: Settings, now: int) -> list[str]:
 
 
 def _is_believed(connection: Connection, now: int) -> bool:
-    """Return whether the clock, which shows `now`, was not set since the recent changes of this boot were recorded."""
+    """Return whether the clock, which shows `now`, has not been set since the recent changes of this boot were recorded."""
     mine = moment.c.boot == boot_id(), moment.c.host_id == Registry(connection).host_id
     offset = moment.c.at - moment.c.ran
     last = select(func.max(moment.c.id)).where(*mine).scalar_subquery()

@@ -1,12 +1,12 @@
-"""Write rows in bulk. Ids are assigned here, and digests and words are replaced by their ids.
+"""Write rows in bulk. Ids are assigned here, and digests and interned strings are replaced by their ids.
 
 Rows are collected until `flush` and then written table by table, parents first, by the driver's executemany. By measurement, that
 costs as much as plain sqlite3; the ORM costs two to seven times as much.
 
-Digests and the words of the dictionaries belong to all hosts of a shared catalog. There, new ones are committed before the
-transaction that needs them (catalog.engine.shared_rows). They are collected in a first try, which `flush` ends with CommitFirst.
-Otherwise one host would wait for another's transaction to end, and two could wait for each other. A digest that nothing refers to
-any more is deleted later (retention.py).
+Digests and interned strings (media types, platforms, annotation keys, repositories) are shared by all hosts of a shared catalog.
+There, new ones are committed before the transaction that needs them (catalog.engine.shared_rows). They are collected in a first
+try, which `flush` ends by raising CommitFirst. Otherwise one host would wait for another's transaction to end, and two could wait
+for each other. A digest that nothing refers to any more is deleted later (retention.py).
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ class Rows:
         self.pause: Callable[[], None] = _no_pause
         """Called now and then while there is much to write. If it raises, the transaction must be rolled back."""
         self.is_bulk = False
-        """Whether the indexes by keys are missing (Writer.begin_bulk)."""
+        """Whether the indexes that only queries use are missing (Writer.begin_bulk)."""
         self.long_words = 0
-        """The number of words that were too long. They are truncated, except annotation keys and label keys, which are left out."""
+        """The number of media types and platforms that were truncated and of annotations and labels that were left out for their length."""
 
     @functools.cached_property
     def born(self) -> int:
@@ -124,7 +124,7 @@ class Rows:
         self._count += 1
 
     def annotation(self, entry_id: int, key: str, value: str) -> None:
-        """Add an annotation of an entry that is not a name."""
+        """Add an annotation of an entry that is not a name, unless its key is too long."""
         if self._fits(key):
             self._add("entry_annotation", (entry_id, self.annotation_key(key), value))
 
@@ -202,13 +202,13 @@ class Rows:
         self._add("edge", [parent_id, role, position, child, platform_id, media_type_id, size, chain, *flags])
 
     def content_annotations(self, content_id: int, annotations: dict[str, str], *, is_label: bool) -> None:
-        """Add the annotations of a manifest or index, or the labels of a config."""
+        """Add the annotations of a manifest or index, or the labels of a config, except those with too long keys."""
         for key, value in annotations.items():
             if self._fits(key):
                 self._add("content_annotation", (content_id, self.flags[is_label], self.annotation_key(key), value))
 
     def descriptor_annotations(self, content_id: int, role: int, position: int, annotations: dict[str, str]) -> None:
-        """Add the annotations of the descriptor of a layer in a manifest, or of a child in an index."""
+        """Add the annotations of a layer's descriptor in a manifest, or of a child's in an index, except those with too long keys."""
         for key, value in annotations.items():
             if self._fits(key):
                 self._add("descriptor_annotation", (content_id, role, position, self.annotation_key(key), value))
@@ -246,7 +246,7 @@ class Rows:
         if not self._lacking:
             self._write()
             return
-        # The transaction will be repeated, so only the new words and digests are of use.
+        # The transaction will be repeated, so only the new strings and digests are of use.
         self._pending = {table.name: [] for table in _TABLES}
         self._stores = []
         self._count = 0
@@ -254,7 +254,7 @@ class Rows:
             raise self._lacking.commit_first()
 
     def flush(self) -> None:
-        """Write the collected rows. Raises CommitFirst if they need words or digests that are not committed yet."""
+        """Write the collected rows. Raises CommitFirst if they need interned strings or digests that are not committed yet."""
         self._put_ids()
         if self._lacking:
             raise self._lacking.commit_first()
@@ -303,7 +303,7 @@ class Rows:
                 for place in places:
                     row[place] = ids[row[place]]
 
-    # --- ids and words -----------------------------------------------------------------------------------
+    # --- ids and interned strings ------------------------------------------------------------------------
 
     def id_of(self, table: str) -> int:
         """Return a new id for a row of `table`."""

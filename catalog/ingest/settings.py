@@ -30,7 +30,7 @@ class Settings(NamedTuple):
 
 
 class StoreSettings(NamedTuple):
-    """The options given to `add`. An option that was not given is None. An empty text removes a setting that may be empty."""
+    """The options given to `add`. An option that was not given is None. An empty string removes a setting that may be empty."""
 
     name: str | None = None
     naming: Naming | None = None

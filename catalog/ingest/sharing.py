@@ -1,8 +1,8 @@
-"""Find the layouts that use blobs in the directories of others: the tables blob_place and removed_place, and the flag `store.shares`.
+"""Find layouts that use blobs in directories of other layouts: the tables blob_place and removed_place, and the flag `store.shares`.
 
 A blob that nothing in its own store needs may be needed by another layout that finds it there: through `--shared-blob-dir`, a
 `blobs` directory or a blob that is a link, or a bind mount. The view `unjudged` lists such stores. It only checks stores with the
-flag, so other stores cost nothing. The flag is set before it is needed, and may stay set for too long.
+flag, so other stores cost nothing. The flag is set before it is needed, and may stay set when it is no longer needed.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _SAME_LAYOUT = (
 )
 
 Places = Mapping[bytes, bool]
-"""Hashes of the texts of catalog.layout.blob_places; True for the layout's own directories."""
+"""Hashes of identifiers of directories (catalog.layout.blob_places); the value is True for the layout's own directories."""
 
 
 def hashed(places: Mapping[str, bool]) -> Places:
-    """Return the places with hashes as keys, because a path may be too long for an index of PostgreSQL."""
+    """Return the places with hashes of the identifiers as keys, because a path may be too long for an index of PostgreSQL."""
     return {hashlib.blake2b(os.fsencode(place), digest_size=16).digest(): own for place, own in places.items()}
 
 

@@ -2,11 +2,11 @@
 
 One thread reads all stores, and a store is written in one transaction, completely or not at all. An index.json of 64 MiB takes a
 second to read, and three quarters of a minute to write if all of it changed. An owner who rewrites it all the time would occupy
-the thread. So a turn of more than GRACE_SECONDS can be ended: the transaction is rolled back, the waiting stores are taken
+the thread. So a turn of more than GRACE_SECONDS can be ended: the transaction is rolled back, the waiting stores are read
 first, and the store gets another turn when no smaller one waits. If its file has not changed for its `patience`, it gets a longer
 turn; a store that its owner keeps rewriting never gets one. While others wait, a longer turn is ended after LONGEST_SECONDS. Then
 the others get several times the duration of that turn, and the next longer turn may take twice as long. So an index.json that takes
-minutes to write is eventually taken, even if the other stores change all the time.
+minutes to write is eventually written, even if the other stores change all the time.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PATIENCE_PER_BYTE = 7 / (1 << 20)  # ten times as long as writing takes if all 
 _ASK_SECONDS = 0.02
 
 _BEHIND_SECONDS = 2.0
-"""A store that is almost large counts as having had its turn this much later than it had. For others, it is in proportion to their size."""
+"""A store that is almost large counts as having had its turn this much later than it really had; a smaller one, by a proportionate time."""
 
 
 class TurnEnded(Exception):
@@ -59,7 +59,7 @@ def longest(ended: int) -> float:
 
 
 def comes_first(store: Store, *, shares: bool) -> bool:
-    """Return whether changes of a store are taken before those of others, because it was read before and is small.
+    """Return whether changes of a store are read before those of others, because it was read before and is small.
 
     `shares` is True if other stores share the same `index.json` file, so that one write to it changes all of them. Such a store does not
     come first.

@@ -179,12 +179,12 @@ def _page(connection: Connection, store_id: int, low: int) -> tuple[BlobPage, in
 
 
 def unread_in(connection: Connection, page: BlobPage, max_bytes: int) -> dict[int, list[UnreadBlob]]:
-    """Return the blobs of a page that should be read but were not, by store."""
+    """Return the blobs of a page that still have to be read, by store."""
     return _by_store(_of_page(connection, f"{_UNREAD % 'store_blob'} AND %s", page, max_bytes))
 
 
 def unread_of(connection: Connection, store_ids: Sequence[int], max_bytes: int) -> dict[int, list[UnreadBlob]]:
-    """Return the blobs of these stores that should be read but were not, by store."""
+    """Return the blobs of these stores that still have to be read, by store."""
     where, ids = of_stores("store_blob.store_id", store_ids)
     return _by_store(_asked(connection, f"{_UNREAD % 'store_blob'} AND {where}", ids, max_bytes))
 
@@ -192,7 +192,7 @@ def unread_of(connection: Connection, store_ids: Sequence[int], max_bytes: int) 
 def unread_below(
     connection: Connection, store_ids: Sequence[int], parents: Sequence[int], max_bytes: int
 ) -> dict[int, list[UnreadBlob]]:
-    """Return the blobs of these stores that the manifests `parents` point to and that should be read but were not, by store."""
+    """Return the blobs of these stores that the manifests `parents` point to and that still have to be read, by store."""
     where, ids = of_stores("store_blob.store_id", store_ids)
     rows: dict[Row, None] = {}
     for some in chunks(parents):
@@ -202,7 +202,7 @@ def unread_below(
 
 
 def small_blobs(connection: Connection, page: BlobPage, max_bytes: int) -> list[tuple[int, int, str]]:
-    """Return store, id and digest of the unread blobs of a page that are not entries of the store and small enough for a manifest."""
+    """Return the store, id and digest of each unread blob of a page that is not an entry of the store and may be a manifest by its size."""
     return _of_page(connection, _SMALL, page, max_bytes)
 
 
@@ -248,7 +248,7 @@ def set_looked(connection: Connection, blobs: Iterable[tuple[int, int]]) -> None
 
 
 def blobs_in_doubt(connection: Connection, store_ids: Sequence[int]) -> list[tuple[int, str]]:
-    """Return store and digest of bad blobs in these stores that need not be read again, because another store has a good copy."""
+    """Return the store and digest of each bad blob in these stores that need not be read, because another store has a good copy."""
     where, ids = of_stores("problem.store_id", store_ids)
     return _asked(connection, _IN_DOUBT % where, ids, 0)
 

@@ -1,4 +1,4 @@
-"""Delete unused words: media types, platforms and annotation keys, which are stored once for the whole catalog.
+"""Delete unused media types, platforms and annotation keys (words, for short), which are stored once for the whole catalog.
 
 A store may add tens of thousands of words and then be removed. Words that no row refers to are deleted, a limited number at a time.
 Most columns that refer to words have no index, so whole tables are scanned. That is done only if there are enough words to make it
@@ -46,7 +46,7 @@ _USES: tuple[tuple[Table, _Columns, _Columns], ...] = (
     (platform, (config.c.platform_id,), (entry.c.platform_id, past_entry.c.platform_id, edge.c.platform_id)),
     (annotation_key, (entry_annotation.c.key_id, content_annotation.c.key_id, descriptor_annotation.c.key_id), ()),
 )
-"""For each dictionary, the columns that refer to it: first those with an index, then those without."""
+"""For each table of words, the columns that refer to it: first those with an index, then those without."""
 
 
 def forget_words(connection: Connection) -> bool:

@@ -27,7 +27,7 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # ELOOP: a link, which 
 
 
 class AlgorithmDirectories:
-    """Opens each directory when it is first asked for, and keeps it open, so that replacing it with a link has no effect.
+    """Opens each directory when it is first needed, and keeps it open, so that replacing it with a link has no effect.
 
     `store_path` is a path from `catalog.layout.beneath.opened_path`. `is_archive` is called with the error from opening the layout's own
     blob directory, and returns whether the store is an archive, which has no such directory.
@@ -55,9 +55,9 @@ class AlgorithmDirectories:
         self._open.clear()
 
     def names(self) -> tuple[list[str], list[str]]:
-        """Return the names of the layout's own directories, registered algorithms first, and of other files in their place.
+        """Return the names of the layout's own directories, ALGORITHMS first, and the names of files or links in their place.
 
-        Raises OSError.
+        At most _MAX_ALGORITHMS names of each are returned. Raises OSError.
         """
         names: list[str] = []
         others: list[str] = []
@@ -90,7 +90,7 @@ class AlgorithmDirectories:
         return (self.own, algorithm) in self._open
 
     def with_blob(self, digest: str) -> Iterator[tuple[int, str]]:
-        """Yield a descriptor (O_PATH) of each directory that may contain the blob, and the blob's file name there."""
+        """Yield a descriptor (O_PATH) of each directory that may contain the blob, and the blob's file name there. Raises Exhausted."""
         if is_digest(digest):
             algorithm, _, encoded = digest.partition(":")
             for top in self._tops:
@@ -99,7 +99,10 @@ class AlgorithmDirectories:
                     yield directory, encoded
 
     def note(self, path: str, error: OSError) -> None:
-        """Record that a directory could not be opened or listed. An absent directory of the layout itself is not recorded."""
+        """Record that a directory could not be opened or listed. An absent directory of the layout itself is not recorded.
+
+        Raises Exhausted.
+        """
         refuse_exhausted(error)
         # An operator chose the shared directory, so it is reported if absent.
         if error.errno not in _NOT_THERE or path == self.shared:
@@ -122,10 +125,10 @@ class AlgorithmDirectories:
             self.odd[path] = BlobProblem("linked", link_advice(path, target))
 
     def places(self, linked_blobs: Iterable[str], most: int) -> dict[str, bool]:
-        """Return the places of the blobs, including those behind links, in the format of `blob_places`.
+        """Return the identifiers (blob_places.py) of the directories that contain the blobs, including directories behind links.
 
         The value is True for the layout's own directories. In a shared directory and behind links, only ALGORITHMS count. `linked_blobs`
-        are the digests of blobs that are links; they are followed until there are `most` targets. Never raises OSError.
+        are the digests of blobs that are links, which are read until they have `most` targets. Raises Exhausted, but never OSError.
         """
         places: dict[str, bool] = {}
         for algorithm in ALGORITHMS if self.shared is not None else ():
@@ -195,7 +198,7 @@ class AlgorithmDirectories:
         return path == self.own or path.startswith(f"{self.own}/")
 
     def _look(self, path: str) -> os.stat_result | None:
-        """Return the stat of a directory, given its plain path, or None if it does not exist. Does not follow links."""
+        """Return the stat of a directory, given its plain path, or None if that fails. Does not follow links. Raises Exhausted."""
         if not self._is_in_layout(path):
             return lstat(path)
         try:

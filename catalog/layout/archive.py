@@ -25,7 +25,7 @@ _FIRST = 16
 """If none of this many first members looks like part of a layout, a search for archives does not read the rest of the file."""
 _MANY = 4_000
 """A search for archives reads this many headers. An archive that has more counts as a layout if a blob is among them."""
-_LEAST = 1024  # bytes of an uncompressed archive: its end
+_LEAST = 1024  # bytes of an uncompressed archive: the zeros at its end
 _LOOK = ListLimits(archive_bytes=1 << 20)
 """How much of a compressed file is inflated to find out whether it looks like a layout."""
 _MOST_OTHERS = 10_000
@@ -34,8 +34,9 @@ _MOST_OTHERS = 10_000
 class Archive:
     """A tar archive, open for reading. `found` is its stat when it was opened, `contents` are its members.
 
-    A compressed archive is only read with `limits`. Opening raises OSError if there is no regular file at the path, Torn, NotInstalled,
-    Compressed, Exhausted, and anything that `pause` raises, which is called now and then. The next attempt continues from there.
+    A compressed archive is only read with `limits`. Opening raises OSError if there is no regular file at the path or it cannot be read,
+    Torn, NotInstalled, and Compressed. `pause` is called now and then; if it raises, the exception is passed on, and the next attempt to
+    open the archive continues where this one stopped.
     """
 
     def __init__(self, opened: str, limits: ListLimits | None = None, pause: Callable[[], None] = lambda: None) -> None:
@@ -75,7 +76,7 @@ def _check_regular(found: os.stat_result) -> None:
 
 
 def is_archive(opened: str) -> bool:
-    """Return whether there is a tar archive with a layout at a path from `opened_path`. Never raises OSError.
+    """Return whether there is a tar archive with a layout at a path from `opened_path`. Raises Exhausted, but never OSError.
 
     Most of a file with other contents is not read, because one of its first members has to look like part of a layout. Only the first
     members of a compressed file are read. Returns False for a file that cannot be inflated.
@@ -129,7 +130,7 @@ def compression_at(opened: str) -> str | None:
 
 
 _OTHERS: dict[tuple[int, ...], bool] = {}
-"""Whether each compressed file that was read looks like a layout. Each sweep of a root asks again."""
+"""For each compressed file that was examined, by identity, whether it looks like a layout. Each sweep of a root needs this again."""
 
 
 def _begins_like_layout(descriptor: int, found: os.stat_result, how: str) -> bool:

@@ -23,7 +23,7 @@ from catalog.layout.tar_headers import BLOCK, Torn, steps
 _KEPT_SECONDS = 10.0
 _KEPT_TIMES = 10  # or this many times the duration of the pass, if that is longer
 _KEPT_BYTES = 32 << 20  # limit for all that is kept; the last archive is kept in any case
-_MEMBER_BYTES = 350  # memory for one member, about
+_MEMBER_BYTES = 350  # approximate memory for one member
 _PASS_BYTES = 16 << 20  # memory for a decompressor
 _TICK_NS = 20_000_000  # The kernel's clock for the times of files ticks every 1 to 10 ms.
 _WORK = 128  # steps between two pauses: a millisecond or two
@@ -85,7 +85,7 @@ class ArchivePass:
 
     @property
     def memory(self) -> int:
-        """The memory that the pass takes, in bytes, about."""
+        """The approximate memory that the pass takes, in bytes."""
         return _memory_of(self._contents) + (_PASS_BYTES if self._inflating is not None else 0)
 
     @property
@@ -153,7 +153,7 @@ def is_racy(found: os.stat_result) -> bool:
 
 
 def _memory_of(contents: ArchiveContents) -> int:
-    """Return the memory that the contents take, in bytes, about."""
+    """Return the approximate memory that the contents take, in bytes."""
     return len(contents) * _MEMBER_BYTES + (0 if contents.small is None else contents.small.bytes)
 
 

@@ -203,7 +203,7 @@ class Parents:
         return os.stat(name, dir_fd=self.directory(above), follow_symlinks=False)
 
     def find(self, opened: str) -> Found | None:
-        """Return the directory or regular file at a path, or None if there is neither. It is valid until the next call.
+        """Return the directory or regular file at a path, or None if there is neither. The result is valid until the next call.
 
         Raises Exhausted.
         """
@@ -276,7 +276,10 @@ def _parts(opened: str) -> tuple[str, list[str], str | None, bool]:
 
 
 def _descend(directory: int, names: list[str]) -> int:
-    """Open `names`, each in the one before, starting in `directory`, which is closed. Raises OSError."""
+    """Open the directories `names`, each in the one before, beginning in `directory`, and return the last one. Closes the others.
+
+    Raises OSError.
+    """
     if len(names) > _FEW:
         try:
             found = _openat2(directory, "/".join(names), _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)

@@ -1,7 +1,7 @@
-"""Identify blob directories, also behind links, by texts: two stores use the same directory if they have a text in common.
+"""Identify blob directories, including those behind links. Two stores use the same directory if they have an identifier in common.
 
-A directory has two texts: its path without links, which stays the same after a reboot, and its file system and inode, which are
-the same below every bind mount. A link in a store is untrusted, so its target is read and compared, and opened only if it is on
+A directory has two identifiers: its path without links, which stays the same after a reboot, and its file system and inode, which
+are the same below every bind mount. A link in a store is untrusted, so its target is read and compared, and opened only if it is on
 the same mount, because another mount might hang.
 """
 
@@ -17,7 +17,7 @@ _SEARCH = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def directory_places(descriptor: int) -> set[str]:
-    """Return the texts of an open directory. Raises OSError."""
+    """Return the identifiers of an open directory. Raises OSError."""
     found = os.fstat(descriptor)
     # The number of a device can change at each boot, but some file systems have no id of their own.
     file_system = os.fstatvfs(descriptor).f_fsid or f"device {found.st_dev}"
@@ -36,9 +36,9 @@ def path_of(descriptor: int) -> str | None:
 
 
 def link_places(near: str, target: str) -> set[str]:
-    """Return the texts of the directory at `target`, a normalized absolute path to which a link in the directory `near` leads.
+    """Return the identifiers of the directory at `target`, a normalized absolute path to which a link in the directory `near` leads.
 
-    Raises Exhausted.
+    If the directory cannot be opened without entering another mount, `target` is the only one. Raises Exhausted.
     """
     common = os.path.commonpath((near, target))
     places = {target}

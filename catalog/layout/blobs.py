@@ -52,7 +52,7 @@ class BlobDirectories:
     ) -> None:
         """Prepare without opening anything. `store_path` is a path from `catalog.layout.beneath.opened_path`.
 
-        A compressed archive is inflated only with `limits`; otherwise it is unlisted, and opening one of its blobs is a problem.
+        A compressed archive is inflated only with `limits`; otherwise it is unlisted, and opening one of its blobs raises BlobProblem.
         Exceptions from `pause`, which is called while an archive is read, are passed on.
         """
         self._shared = shared
@@ -78,10 +78,10 @@ class BlobDirectories:
         return self._members.is_torn
 
     def list(self) -> Iterator[tuple[str, int, int]]:
-        """Yield digest, size in bytes and modification time in milliseconds of each blob in the layout's own directory.
+        """Yield the digest, the size in bytes and the modification time in milliseconds of each blob in the layout's own directory.
 
         A shared directory is not listed, because only blobs there that a store refers to belong to that store; use `stat`
-        for them. Never raises OSError; see `problems`.
+        for them. Raises Exhausted, but never OSError; see `problems`.
         """
         for digest, found in self.stats():
             yield digest, found.st_size, found.st_mtime_ns // 1_000_000
@@ -162,10 +162,10 @@ class BlobDirectories:
         )
 
     def places(self) -> dict[str, bool]:
-        """Return the places of the blobs, including those behind links, in the format of `blob_places`.
+        """Return the identifiers (blob_places.py) of the directories that contain the blobs, including directories behind links.
 
-        The value is True for the layout's own directories. Call this after `list`. Of the targets of blobs that are links, about
-        _MOST_ODD are followed. Never raises OSError.
+        The value is True for the layout's own directories. Call this after `list`. Links of blobs are read until they have
+        _MOST_ODD targets. Raises Exhausted, but never OSError.
         """
         linked = sorted(each for each, reason in self._odd.items() if reason == _ODD_LINK)
         return self._directories.places(linked, _MOST_ODD)
@@ -215,9 +215,9 @@ class BlobDirectories:
     ) -> tuple[bytes, os.stat_result] | None:
         """Return all bytes of a blob of at most `limit` bytes in the layout's own directory, and its stat.
 
-        This takes fewer system calls than `open`. Returns None in all other cases: if the file is absent, larger or sparse, if it
-        changed just before or while it was read, or if the store is an archive. Call `open` then. `each` is called with the number of
-        bytes that were read; exceptions from it are passed on.
+        This takes fewer system calls than `open`. Returns None in all other cases, for example if the file is absent, larger or sparse,
+        if it changed just before or while it was read, or if the store is an archive. Then call `open`. `each` is called with the number
+        of bytes that were read; exceptions from it are passed on.
         """
         directory = self._directories.of_layout(algorithm)
         if directory < 0 or HEX_LENGTHS.get(algorithm) != len(encoded) or "/" in encoded:
@@ -251,7 +251,7 @@ class BlobDirectories:
     def beginning(self, digest: str, size: int) -> bytes:
         """Return the first `size` bytes of a blob, or all of it if it is shorter, or b"" if it is absent.
 
-        Raises BlobProblem and Exhausted.
+        A blob of a compressed archive may return less (`MemberBlobs.beginning`). Raises BlobProblem and Exhausted.
         """
         self._find(digest)
         held = self._members.beginning(digest, size)
@@ -269,7 +269,7 @@ class BlobDirectories:
             os.close(opened.descriptor)
 
     def stat(self, digest: str) -> os.stat_result | None:
-        """Return the stat of the file that `open` would open, or None. Never raises OSError."""
+        """Return the stat of the file that `open` would open, or None. Raises Exhausted, but never OSError."""
         for directory, encoded in self._directories.with_blob(digest):
             try:
                 found = os.stat(encoded, dir_fd=directory, follow_symlinks=False)

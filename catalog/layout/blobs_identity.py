@@ -21,7 +21,7 @@ def blobs_identity(store_path: str, shared: str | None = None, at: Found | None 
 
     A directory that has just changed may change again within the same tick of its file system's clock (git's racy rule;
     FAT has ticks of two seconds). Until that tick is over, each call returns a different text. The cost is one stat per
-    algorithm, or per existing directory if the file system counts subdirectories as links. Raises Exhausted, but no other
+    algorithm, or per existing directory if the file system counts subdirectories as links. Raises Exhausted, but never
     OSError. `store_path` is a path from `catalog.layout.beneath.opened_path`; `at` is the result of `Parents.find`, if known.
     """
     if at is not None:

@@ -15,7 +15,10 @@ from catalog.layout.text import clean, loads, strings_in, text_or_none
 
 
 class Config(NamedTuple):
-    """The parts of a config that are used: the platform, not normalised; `created`, as written; and the labels."""
+    """The parts of a config that are used: the platform, not normalised; `created`, as written; and the labels.
+
+    `odd` has one line per field whose value depends on the reader (gojson.py).
+    """
 
     os: str
     architecture: str

@@ -79,7 +79,7 @@ class Listings:
 
 
 def is_layout(path: str, *, archives: bool = False) -> bool:
-    """Return whether the directory `path` is a layout; False if it cannot be opened. Raises Exhausted, but no other OSError.
+    """Return whether the directory `path` is a layout; False if it cannot be opened. Raises Exhausted, but never OSError.
 
     With `archives`, also return True for a tar archive with a layout.
 

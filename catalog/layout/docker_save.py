@@ -168,7 +168,7 @@ def _not_carried(wanted: dict[str, list[str]], content: IndexContent) -> dict[st
 
 
 def _key(name: str) -> tuple[str | None, str | None]:
-    """Return the repository and tag that a RepoTag means. Returns None twice if it is not a reference."""
+    """Return the repository and tag that a RepoTag means, or `(None, None)` if it is not a reference."""
     parts = split_reference(name)
     if parts is None:
         return None, None
@@ -216,5 +216,5 @@ def _config_of(blobs: BlobDirectories, descriptor: Descriptor, most: int) -> str
         data = descriptor.embedded(most) or blobs.read(descriptor.digest, most)
         manifest = None if data is None else parse_manifest(data)
     except (BlobProblem, AmbiguousManifest, ValueError):
-        return None  # The content stage reports it.
+        return None  # The problem is reported when the contents of the store are read.
     return None if manifest is None or manifest.config is None else manifest.config.digest

@@ -205,7 +205,7 @@ def _plain(value: object) -> object:
 
 
 class _Odd:
-    """Collects the odd fields of one document: the first ones as text, the rest as a number."""
+    """Collects descriptions of the first odd fields of one document, and counts the rest."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []

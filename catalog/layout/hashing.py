@@ -31,7 +31,7 @@ def hash_blob(
     are passed on. Raises OSError.
     """
     size = found.st_size
-    if size <= _CHUNK and found.st_blocks * _BLOCK >= size:  # as most files; a search for holes would take as long
+    if size <= _CHUNK and found.st_blocks * _BLOCK >= size:  # the usual case; a search for holes would take as long
         piece = os.pread(descriptor, size, begin)
         if len(piece) == size:
             each(size)

@@ -20,8 +20,8 @@ _NAMES = ("/index.json", *ARCHIVE_NAMES)
 _MOST_FILES = 4096  # per process
 _MOST_LOOKS = 1000  # the most scans that are remembered: one per file system, and one per archive with an unusual name
 _LOOK_SECONDS = 0.25
-"""The processor time that a scan of all processes may take, the youngest first, because a writer rarely lives long. With a limit on
-wall time, a scan on a busy machine would end before it reached the writer, and a half-written file would count as settled."""
+"""The processor time that a scan of all processes may take. The scan begins with the youngest, because a writer rarely lives long. With
+a limit on wall time, a scan on a busy machine would end before it reached the writer, and a half-written file would count as settled."""
 _TICK_NS = 20_000_000  # a file whose time is this close before a scan may have changed after the scan
 _SHOWS_STILL_NS = 50_000_000  # how long a scan that found the file open stays valid
 _WRITABLE = 0o200  # permission of the link in /proc/PID/fd of a file that is open for writing (proc_pid_fd(5))

@@ -38,8 +38,8 @@ MAX_CHILDREN = 100_000
 class Manifest(NamedTuple):
     """A manifest or index. `is_index` is true if it lists manifests. Absent parts are empty or None.
 
-    `flaws` has one line per descriptor that is not usable, and `odd` one per field whose value depends on the reader
-    (gojson.py).
+    `flaws` has one line per descriptor or list that is unusable or too long, and `odd` one per field whose value depends on the
+    reader (gojson.py).
     """
 
     is_index: bool
@@ -289,7 +289,7 @@ def _usable(found: object, name: str, flaws: list[str]) -> Iterator[tuple[Descri
     if not isinstance(found, list):
         return
     if len(found) > MAX_CHILDREN:
-        flaws.append(f"{name} has {len(found)} elements, only the first {MAX_CHILDREN} are kept")
+        flaws.append(f"{name} has {len(found)} elements, of which only the first {MAX_CHILDREN} are kept")
     for number, element in enumerate(found[:MAX_CHILDREN]):
         descriptor = _descriptor(element, f"{name}[{number}]", flaws)
         if descriptor is not None:

@@ -25,7 +25,7 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 class MemberBlobs:
-    """The blobs of the archive at a path from `opened_path`; none if there is a directory. `are_meant` opens the archive.
+    """The blobs of the archive at a path from `opened_path`; none if the path is a directory. `are_meant` opens the archive.
 
     A compressed archive is inflated only with `limits`. Exceptions from `pause`, which is called while it is read, are passed on.
     """

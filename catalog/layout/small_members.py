@@ -47,7 +47,10 @@ class SmallMembers:
         return offset in self._left_out
 
     def take(self, member: Member, read: Callable[[int, int], bytes]) -> None:
-        """Keep the bytes of a member if they may be needed. `read(size, offset)` reads the archive. Raises what `read` raises."""
+        """Keep the bytes of a member if they may be needed and there is room. Record a member that begins like JSON but is not kept.
+
+        `read(size, offset)` reads the archive. Raises what `read` raises.
+        """
         name = normal_name(member.name) if member.kind == FILE else None
         if name is None:
             return

@@ -1,8 +1,8 @@
 """Read the headers of an untrusted tar archive (POSIX ustar and pax, GNU, star, V7) in bounded time and memory.
 
-Python's tarfile was not used: it keeps two kilobytes for each member, reads extended headers of any size into memory, and each of
-its loops over them once ran forever on some input (CVE-2019-20907, CVE-2024-6232, CVE-2025-8194). This reader finds only what a
-layout needs: the place of each member's bytes. If programs that read tar disagree about an archive, it is refused (0023).
+Python's tarfile was not used: it keeps two kilobytes for each member, reads extended headers of any size into memory, and had loops
+over headers that ran for minutes or for ever on some input (CVE-2019-20907, CVE-2024-6232, CVE-2025-8194). This reader finds only
+what a layout needs: the place of each member's bytes. An archive about which programs that read tar disagree is refused (decision 0023).
 
 Everything is read through `read(size, offset)`, forwards, so the same code reads a file in place and a compressed stream.
 """
@@ -133,7 +133,10 @@ class _Blocks:
         return self._window[begin : begin + size]
 
     def behind_map(self, block: bytes, at: int) -> Generator[None, None, int]:
-        """Return the offset of the data of a sparse member of GNU tar, after the blocks that contain the rest of its map."""
+        """Return the offset of the data of a sparse member of GNU tar, after the blocks that contain the rest of its map.
+
+        Yields once per such block. Raises Torn.
+        """
         more = block[482]
         while more:
             more = self.header(at)[504]

@@ -1,8 +1,9 @@
 """Turn bytes from a layout into text that can be stored, compared and printed, whatever the bytes are.
 
 Go programs write and read the JSON in layouts. Go's encoding/json replaces bytes that are not UTF-8, and escapes that are
-half a surrogate pair, with U+FFFD (`unquoteBytes`). Python's json keeps the halves, msgspec refuses both, and neither
-database stores NUL or a lone surrogate. So this module follows Go's rule, and applies it to NUL as well.
+half a surrogate pair, with U+FFFD (`unquoteBytes`). Python's json keeps the halves, and msgspec refuses both. PostgreSQL
+cannot store NUL, SQLite's text functions stop at it, and neither can store a lone surrogate. So this module follows Go's
+rule, and applies it to NUL as well.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ codecs.register_error(_HANDLER, _once_per_byte)
 
 
 def clean(text: str) -> str:
-    """Return `text` with U+FFFD for each NUL and each lone surrogate, which cannot be stored."""
+    """Return `text` with U+FFFD for each NUL and each lone surrogate, which the catalog does not store."""
     if text.isascii() and "\0" not in text:
         return text
     return _UNSTORABLE.sub(REPLACEMENT, text)

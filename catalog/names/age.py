@@ -10,13 +10,14 @@ from catalog.names.escape import shown
 _LONG = (("year", 31_536_000), ("month", 2_592_000), ("week", 604_800), ("day", 86_400), ("hour", 3600), ("minute", 60))
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _WORDS = dict(_LONG[2:]) | {"second": 1, "month": 31 * 86_400, "year": 366 * 86_400}
-"""A month has 31 days and a year 366, the longest there are, because anything younger than an age is kept."""
+"""A month counts as 31 days and a year as 366, their greatest lengths, because whatever is younger than the given age is kept."""
 
 
 def milliseconds(text: str, option: str) -> int:
-    """Return an age in milliseconds: a number and s, m, h, d, w or a word (`2weeks`, `1month`), or `0`.
+    """Parse an age and return it in milliseconds.
 
-    Raises UsageError, which names `option`.
+    An age is a number followed by s, m, h, d, w or a word (`2weeks`, `1month`), or `0`. Raises UsageError, which names
+    `option`, for any other `text`.
     """
     number = text[: len(text) - len(text.lstrip("0123456789"))]
     unit = text[len(number) :].strip(" ").lower()

@@ -23,10 +23,10 @@ def escape(text: str) -> str:
 
 
 def csv_text(text: str) -> str:
-    r"""Return `text` as a CSV cell: escaped, and with `'` in front if a spreadsheet could take it for a formula.
+    r"""Return `text` as a CSV cell: escaped, and with `'` in front if a spreadsheet could evaluate it as a formula.
 
     That is the case if the text, after any spaces and `'`, begins with `=`, `+`, `-` or `@`, or the full-width form of
-    one. To read such a cell back, remove one `'`. A leading tab or line end needs no `'`, because it is escaped (`\\t`).
+    one. To read such a cell back, remove one `'`. A leading tab or line end needs no `'`, because it is escaped (`\t`).
     """
     escaped = escape(text)
     if escaped[:1] in _PLAIN:

@@ -28,9 +28,9 @@ def is_address(host: str) -> bool:
 
 
 def parse_address(text: str, example: int) -> tuple[str, int]:
-    """Return host and port of `HOST:PORT`, `[ADDRESS]:PORT`, or `PORT` on loopback.
+    """Return the host and the port of `HOST:PORT`, `[ADDRESS]:PORT`, or `PORT` alone, which means loopback.
 
-    Raises UsageError, with the port `example` in its message.
+    Raises UsageError for any other `text`. The message shows an address with the port `example`.
     """
     host, _, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):

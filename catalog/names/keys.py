@@ -1,6 +1,6 @@
 """Derive the lookup keys of a descriptor (docs/resolution.md, "From an entry to its keys"), by a store's naming policy.
 
-Keys are derived once, when `index.json` changes. Every other tool repeats this work in each lookup.
+Keys are derived when `index.json`, the naming policy or these rules change. Other tools repeat this work in each lookup.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ RULES_VERSION = 2
 """Increment this when the rules below change: the keys of every store are then derived again (`store.keyed_by`)."""
 
 CONTAINERD = 0
-"""The source of a key from `io.containerd.image.name`. Such a key precedes one from `ref.name`."""
+"""The source of a key from `io.containerd.image.name` or the annotation of a naming policy. Such a key precedes one from `ref.name`."""
 REF = 1
-"""The source of a key from `org.opencontainers.image.ref.name`."""
+"""The source of a key from `org.opencontainers.image.ref.name`, or from the path of the store."""
 DOCKER_SAVE = 2
 """The source of a key from the RepoTags that `docker save` writes beside a layout (catalog.layout.docker_save)."""
 SOURCES = 3
@@ -30,10 +30,10 @@ SOURCES = 3
 
 
 _REMEMBERED = 300
-"""The longest name whose parts are cached, in characters. A longer name is hardly ever a repository, and a thousand of them take memory."""
+"""The longest name whose parts are cached, in characters. Longer ones are rarely repositories, and a thousand would take much memory."""
 
 REPO_TAGS = "RepoTags"
-"""The subject of a problem with a name of DOCKER_SAVE: the field in which it is written."""
+"""The subject of a problem with a name whose source is DOCKER_SAVE: the field that contains the name."""
 
 
 class Key(NamedTuple):
@@ -50,7 +50,7 @@ class Key(NamedTuple):
 
 
 class NameProblem(NamedTuple):
-    """A name that cannot be used, which `ocicat check` reports. `subject` is where it is written, `detail` the reason."""
+    """A name that cannot be used, which `ocicat check` reports. `subject` is the field, setting or name, and `detail` the reason."""
 
     kind: str
     subject: str
@@ -59,7 +59,7 @@ class NameProblem(NamedTuple):
 
 # image-spec annotations.md: the grammar of org.opencontainers.image.ref.name.
 # Possessive quantifiers match the same texts, because no part can match in two ways, but keep no state for backtracking. Without
-# them a name of 4 MiB takes 600 MiB.
+# them, matching a name of 4 MiB takes 600 MiB.
 _ALNUM = r"[A-Za-z0-9]++"
 _COMPONENT = rf"{_ALNUM}(?:(?:--|[-._:@+]){_ALNUM})*+"
 _REF_NAME = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*+\Z", re.ASCII)
@@ -73,7 +73,7 @@ def is_ref_name(text: str) -> bool:
 class Unnamed(NamedTuple):
     """The source of a name for an entry without one: another annotation, or the repository and tag in the path of its store.
 
-    With `alone`, only the single entry of a layout gets that repository and tag.
+    If `alone` is true, an entry gets that repository and tag only if it is the only entry of its layout.
     """
 
     annotation: str | None = None
@@ -134,7 +134,7 @@ class _Keys:
             why = f"is longer than {KEY_BYTES} bytes and cannot be looked up"
             self.problems.append(NameProblem("long-name", shown(text, 60), why))
             return
-        if not self.found:  # Hardly any entry has more than one, so the sets are made for the second.
+        if not self.found:  # Hardly any entry has more than one key, so the sets are made only for the second.
             self.found.append(key)
             return
         if len(self.found) == 1:
@@ -184,9 +184,10 @@ def _from_image_name(
 
 
 def split_named(text: str) -> tuple[str, str, str | None, str | None] | None:
-    """Return `split_reference(text)`, faster if the repository of a tagged name was seen recently, as is usual in a layout."""
+    """Return the result of `split_reference`, but faster if the repository of a tagged name was seen recently, as is usual in a layout."""
     name, colon, tag = text.rpartition(":")
-    # A name of 64 characters may be the id of an image, which is one only without a tag. A name with another colon has a port or two tags.
+    # Without its tag, a name of 64 hex digits would be taken for the id of an image. Another colon in `name` begins a port, or a tag,
+    # which `split_repository` does not accept.
     if not colon or len(name) > _REMEMBERED or len(name) == 64 or "/" in tag or "@" in text:
         return split_reference(text)
     parts = remembered(name)
@@ -274,10 +275,10 @@ class Naming(NamedTuple):
         return Unnamed(None, repository, tag, self.kind == "path") if repository is not None else Unnamed()
 
     def repository(self, relative_path: str | None, prefix: str | None) -> tuple[str | None, NameProblem | None]:
-        """Return the canonical repository of a bare tag in a store, or the problem if this policy should provide one but cannot.
+        """Return the canonical repository for the bare tags of a store, and the problem if this policy should provide one but cannot.
 
-        `relative_path` is the path of the store below its root, or None for a store that was added by itself. `prefix` is
-        the registry to put in front of that path.
+        At least one of the two is None; both are None if the policy provides no repository. `relative_path` is the path of the
+        store below its root, or None for a store that was added by itself. `prefix` is the registry to put in front of that path.
         """
         if self.kind in ("annotations", "annotation"):
             return None, None

@@ -1,4 +1,4 @@
-"""Length limits of keys, dictionary words and paths. A separate module, so that a lookup need not load keys.py."""
+"""Length limits of keys, media types, platforms and paths. They are in a module of their own, so that a lookup need not load keys.py."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def is_long(text: str) -> bool:
 
 
 PATH_BYTES = 1536
-"""The longest path of a store, in bytes as stored. Paths are B-tree keys. So are names, which may be KEY_BYTES longer."""
+"""The longest path of a store, in bytes as stored. Paths are B-tree keys, and so are names of stores, which may be KEY_BYTES longer."""
 
 _CLIPPED = 200
 
 
 def clipped(text: str) -> str:
-    """Return a dictionary word (a media type, a platform) as stored: one longer than KEY_BYTES is cut and gets a `…`."""
+    """Return a media type or platform as the catalog stores it: if it is longer than KEY_BYTES, its first 200 characters and `…`."""
     return text[:_CLIPPED] + "…" if is_long(text) else text
 
 
@@ -31,5 +31,5 @@ LAYOUT_VERSION = "1.0.0"
 """The only version of the image layout so far (image-spec, image-layout.md)."""
 
 MOST_TAGS = 5_000
-"""The number of different tags after which a search for part of a tag stops skipping from tag to tag in the index (the statement
-TAGS_WITH). If each key has a different tag, reading all keys costs less."""
+"""The number of different tags after which a search for part of a tag (the statement TAGS_WITH) no longer skips from tag to tag in
+the index, but reads all other keys. Reading them costs less if each key has a different tag."""

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
     Piece = tuple[str, bool]
     Ranges = Callable[[str], tuple[list[tuple[str, str]], bool]]
-    """A function that reads a class and returns the ranges of its members, and whether the class is negated."""
+    """A function that parses a class and returns the ranges of its members, and whether the class is negated."""
 
 
 class LongMatch:
-    """A glob. `parts` are the parts between the stars, each a list of pieces as in catalog.names.pattern; `ranges` reads a class."""
+    """A glob. `parts` are the parts between the stars, each a list of pieces as in catalog.names.pattern; `ranges` parses a class."""
 
     def __init__(self, parts: Sequence[Sequence[Piece]], ranges: Ranges) -> None:
         self._parts = [_Part(part, ranges) for part in parts]

@@ -42,7 +42,7 @@ _FOREIGN_PREFIXES = (
 
 
 def is_leaf(media_type: str) -> bool:
-    """Return whether a blob of this media type is certainly not a manifest, so that it leads to no other blob."""
+    """Return whether blobs of this media type need not be followed: they are not manifests, and what they refer to is listed elsewhere."""
     return media_type in _LEAVES or media_type.startswith(_LEAF_PREFIXES)
 
 

@@ -15,7 +15,7 @@ _LONGEST = 100
 
 def nearest(text: str, known: Iterable[str]) -> str | None:
     """Return the known word most similar to `text`, ignoring case, or None if no word is similar or `text` is too long."""
-    import difflib  # Here, because the configuration imports this module but hardly ever needs the message.
+    import difflib  # Imported here, because the configuration imports this module but hardly ever needs the message.
 
     if len(text) > _LONGEST:
         return None

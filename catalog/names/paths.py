@@ -40,7 +40,7 @@ def is_too_long(path: str) -> bool:
 def real_path(path: str) -> str:
     """Return the absolute form of `path` with all symbolic links resolved. The path need not exist.
 
-    If a link in it cannot be read, as most users cannot read `/proc/1/root`, no link is resolved.
+    If a link in it cannot be read (such as `/proc/1/root`, which most users cannot read), no link is resolved.
     """
     try:
         return os.path.realpath(path)  # noqa: TID251 - errors are caught here
@@ -52,7 +52,7 @@ def kept_path(path: str) -> str:
     """Return the absolute path under which `path` is registered.
 
     Links in its parents are resolved; a link as the last component is kept. `link/.` is the target of the link. Raises
-    UsageError for a path that is too long to be opened, because each of its components would be looked up.
+    UsageError for a path that is too long to be opened; resolving it would mean looking up each of its components.
     """
     if len(path) > MAX_PATH:
         raise UsageError(f"the path {shown(path, 60)} is too long: it may have at most {MAX_PATH} bytes")
@@ -84,7 +84,7 @@ def prefixes_registered_as(path: str) -> list[tuple[int, list[str]]]:
     for number, part in enumerate(path.split("/")):
         length += len(part) + (number > 0)
         if length > MAX_PATH:
-            break  # the kernel refuses such a path, however short it is without '..' and empty parts
+            break  # the kernel refuses such a path, even if it would be short without '..' and empty parts
         if part == "..":
             spelt = [os.path.dirname(spelt[-1])]
         elif part not in ("", "."):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from catalog.names.long_texts import LongMatch
 
 _MOST_STEPS = 1 << 18
-"""The most steps that a regular expression may take for a text, about a tenth of a millisecond. No name takes more."""
+"""The most steps that a regular expression may take for a text: about a tenth of a millisecond. Above that, which no name needs,
+LongMatch matches the text."""
 _STAR = ("*", True)
 _HEX_AND_COLON = {ord(c): None for c in "0123456789abcdefABCDEF:"}
 
@@ -168,7 +169,7 @@ def _tokens(text: str, host: int) -> Iterator[tuple[str, bool]]:
 
 
 def _translate(pieces: list[tuple[str, bool]]) -> str:
-    """Return the pattern as a regular expression. Each `*` takes the shortest run, atomically, so matching stays linear."""
+    """Return the pattern as a regular expression. Each `*` takes the shortest run, atomically, so that nothing before it is tried again."""
     import re
 
     written: list[str] = []

@@ -104,11 +104,11 @@ class Platform:
         return tuple(Platform(self.os, self.arch, variant) for variant in _variants(self.arch, self.variant))
 
     def rank(self, text: str) -> tuple[int, int, int] | None:
-        """Return how well an image of platform `text` fits this platform. Less is better; None means not at all.
+        """Return how well an image of platform `text` fits this platform: the least rank is the best. None means that it does not fit.
 
         The variant decides first, then the version. An exact version is best. For Windows the next best are the same
-        build, the newest older build that runs there, and an image without a version; elsewhere any version fits. An
-        image that needs a feature which this platform lacks does not fit.
+        build, the newest older build that runs there, and an image without a version; for other systems any version fits.
+        An image that needs a feature which this platform lacks does not fit.
         Source: platforms.go, `Match`, and platform_windows_compat.go.
         """
         os, version, features, rest = split(text)
@@ -180,7 +180,7 @@ def platform_text(
 
     Absent values are None or empty. The result is None if the operating system or the architecture is absent. A slash or
     parenthesis inside a part is percent-encoded, because it would make another platform; no query can ask for such a part.
-    `unknown/unknown`, which is not an image, has no version. If version and features together take more than MAX_OPTIONS
+    `unknown/unknown`, which is not an image, has neither version nor features. If version and features together take more than MAX_OPTIONS
     characters, the features are left out; if the version alone does, it is left out too.
     """
     if not os or not arch:
@@ -259,7 +259,7 @@ def _build(version: str) -> tuple[int, int, int] | None:
 
 
 def _variants(arch: str, variant: str) -> list[str]:
-    """Return `variant` and the lower variants of `arch` that it runs. Variants with two-digit numbers stand alone."""
+    """Return `variant` and the lower variants of `arch` that it runs. A variant with a number of two digits runs no other."""
     if len(variant) < 2 or variant[0] != "v" or variant[1] not in "23456789":
         return [variant]
     level, rest = int(variant[1]), variant[2:]

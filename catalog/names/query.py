@@ -85,7 +85,7 @@ def parse_query(text: str) -> Query:
     if text.startswith("docker-archive:"):
         raise InvalidReference(
             f"{shown(text)} refers to Docker's own list in an archive: ask for the name alone, or write oci-archive:PATH if"
-            " 'tar tf' shows an index.json there (docker save writes one since version 25)"
+            " 'tar tf' shows an index.json there (docker save has written one since version 25)"
         )
     if text.startswith(":"):
         return _tag(text)
@@ -209,7 +209,7 @@ def _why_malformed(text: str) -> str:
         return "the reference is empty: write a name (alpine:3.16), ':TAG', '@sha256:...' or a pattern (alpine:3.*)"
     before, at, digest = text.rpartition("@")
     if at and before and (asked := _lower_digest(digest)) is not None and asked.kind == DIGEST_PREFIX:
-        return f"{shown(text)} has a short digest, which stands alone: write '{asked.digest}', or all of the digest"
+        return f"{shown(text)} has a shortened digest, which cannot follow a name: write '{asked.digest}', or the whole digest"
     if _lower_digest(text) is not None:
         return f"{shown(text)} is not a digest: write it in lower case, '{text.lower()}'"
     scheme, slashes, rest = text.partition("://")

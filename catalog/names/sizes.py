@@ -6,7 +6,10 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def human(size: int, byte: str = "B") -> str:
-    """Return `size` bytes in binary units, such as `1.5 GiB`. Below 1024, the unit is `byte`: `12 B`, or `1 byte` and `12 bytes`."""
+    """Return `size` bytes in binary units, such as `1.5 GiB`.
+
+    Below 1024, the unit is `byte`: `12 B`, or for "bytes", `1 byte` or `12 bytes`.
+    """
     value, unit = float(size), -1
     while value >= 1024 and unit < len(_UNITS) - 1:
         value, unit = value / 1024, unit + 1

@@ -149,7 +149,7 @@ def test_a_name_in_capitals(shelf: Shelf) -> None:
         (("query", "--repository", "Alpine"), "did you mean 'alpine'?"),
         (("resolve", "docker://alpine:3.16"), "leave out docker://, and write 'alpine:3.16'"),
         (("resolve", "SHA256:ABCDEF12"), "write it in lower case, 'sha256:abcdef12'"),
-        (("resolve", "alpine@sha256:abcdef12"), "stands alone: write 'sha256:abcdef12', or all of the digest"),
+        (("resolve", "alpine@sha256:abcdef12"), "cannot follow a name: write 'sha256:abcdef12', or the whole digest"),
     ],
 )  # fmt: skip
 def test_a_mistyped_word_gets_the_nearest(shelf: Shelf, arguments: tuple[str, ...], hint: str) -> None:

@@ -131,7 +131,9 @@ def test_a_list_that_is_too_long_is_cut_and_reported() -> None:
     found = manifest({"manifests": [on(ONE)] * (MAX_CHILDREN + 1)})
     assert found is not None
     assert len(found.manifests) == MAX_CHILDREN
-    assert list(found.flaws) == [f"manifests has {MAX_CHILDREN + 1} elements, only the first {MAX_CHILDREN} are kept"]
+    assert list(found.flaws) == [
+        f"manifests has {MAX_CHILDREN + 1} elements, of which only the first {MAX_CHILDREN} are kept"
+    ]
     whole = manifest({"manifests": [on(ONE)] * MAX_CHILDREN})
     assert whole is not None
     assert (len(whole.manifests), whole.flaws) == (MAX_CHILDREN, [])

@@ -157,7 +157,7 @@ def test_a_text_of_no_known_form_is_refused(text: str) -> None:
         ("Library/Alpine", "write the repository in lower case, 'library/alpine'"),
         ("localhost:5000/App", "write the repository in lower case, 'localhost:5000/app'"),
         ("https://quay.io/app:1", "leave out https://, and write 'quay.io/app:1'"),
-        (f"alpine@{D[:20]}", f"a short digest, which stands alone: write '{D[:20]}'"),
+        (f"alpine@{D[:20]}", f"a shortened digest, which cannot follow a name: write '{D[:20]}'"),
         (D.upper(), f"write it in lower case, '{D}'"),
         ("@alpine", f"write '@sha256:' and at least {kinds.PREFIX_DIGITS} hex digits"),
         ("alpine::3", "is not a reference, digest or pattern"),
