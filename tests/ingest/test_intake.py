@@ -31,7 +31,6 @@ from tests import writers
 from tests.conftest import AT_ONCE, Catalogue, stamp
 from tests.watch.harness import wait_for
 
-SOON = Settings(settle_ms=30, held_ms=0)
 LATER = Settings(settle_ms=600_000, held_ms=0)
 
 
@@ -114,6 +113,12 @@ def known(catalogue: Catalogue, name: str) -> Store:
 
 def entries(catalogue: Catalogue, name: str) -> int:
     return known(catalogue, name).entries
+
+
+def put_off(intake: Intake, store: Store) -> None:
+    """Offer a store that the intake puts off for a moment, because its file is open for writing, and large ones in any case."""
+    with open(f"{store.path}/index.json", "ab"):
+        assert not intake.offer(store)
 
 
 def wait_until_due(intake: Intake) -> None:
@@ -231,9 +236,9 @@ def test_small_stores_are_committed_before_a_large_one_has_its_turn(catalogue: C
     listed(small, "s", 2)
     seen: list[int] = []
     looks = Looks(lambda store: seen.append(entries(catalogue, "small")) if store.name == "large" else None)
-    intake = Intake(catalogue.writer, SOON, catalogue.lines.append, looks)
+    intake = Intake(catalogue.writer, Settings(settle_ms=0), catalogue.lines.append, looks)
     for name in ("large", "small"):
-        intake.offer(known(catalogue, name))
+        put_off(intake, known(catalogue, name))
     wait_until_due(intake)
     intake.look_again()
     assert seen == [1, 2]
@@ -263,18 +268,17 @@ def test_a_turn_is_ended_for_a_smaller_store_and_goes_on_later(
     def look(store: Store) -> None:
         if is_slow and store.name == name:
             time.sleep(2 * GRACE_SECONDS)
+            wait_until_due(intake)
 
     intake = Intake(
-        catalogue.writer, AT_ONCE, catalogue.lines.append, Looks(look), others_wait=lambda _path, _size: others_wait,
+        catalogue.writer, Settings(settle_ms=0), catalogue.lines.append, Looks(look), others_wait=lambda _path, _size: others_wait,
         rules=TurnRules(patience=lambda _size: 600.0),
     )  # fmt: skip
     intake.offer(known(catalogue, name))
     assert [each.name for each in intake.waiting] == [name]
     if who == "a store that the intake knows":
         listed(small, "s", 2)
-        intake.use(Settings(settle_ms=int(GRACE_SECONDS * 1000), held_ms=0))
-        intake.offer(known(catalogue, "small"))  # It is due while the large one is looked at.
-        intake.use(AT_ONCE)
+        put_off(intake, known(catalogue, "small"))  # It is due again while the large one is looked at.
     else:
         others_wait = True
     is_slow = True
@@ -319,9 +323,9 @@ def test_without_time_only_a_large_store_has_a_turn_that_is_overdue(catalogue: C
             listed(path, f"{large_every}", count)
         # Its turn is a long one, which the small ones, which go on waiting, do not end.
         rules = TurnRules(patience=lambda _size: 0.0, longest=lambda _ended: 600.0, large_every=large_every)
-        intake = Intake(catalogue.writer, SOON, catalogue.lines.append, rules=rules)
+        intake = Intake(catalogue.writer, Settings(settle_ms=0), catalogue.lines.append, rules=rules)
         for name in names:
-            intake.offer(known(catalogue, name))
+            put_off(intake, known(catalogue, name))
         wait_until_due(intake)
         intake.look_again(-1.0)
         return [entries(catalogue, name) for name in names]
