@@ -46,7 +46,7 @@ def how_to_read(path: str) -> str:
     except KeyError:
         return f"become a member of the group {found.st_gid}"
     if user in group.gr_mem:
-        return f"you are a member of the group {group.gr_name} from your next login on, so log in again"
+        return f"you were added to the group {group.gr_name} after you logged in, so log in again"
     return f"become a member of the group {group.gr_name} ('sudo usermod -aG {group.gr_name} {user}') and log in again"
 
 

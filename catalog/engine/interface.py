@@ -1,7 +1,8 @@
 """The interface of each engine: a Reader for questions, a Writer for changes, a Gate for statements of users.
 
 Other packages use these types and no engine; `open.py` chooses the engine. Modules that every answer loads import this one only for
-the type checker, because Protocols cost a fifth of an answer. The checks that both engines share are in `version.py`.
+the type checker, because importing Protocols takes a fifth of the time of an answer. The checks that both engines share are in
+`version.py`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ Written = TypeVar("Written")
 class Reader(Protocol):
     """A catalog opened for reading. Every method may raise CatalogUnavailable or a subclass.
 
-    `dialect` is `sqlite` or `postgresql`; it selects between texts that exist for both. An unfinished iteration over rows holds a state
-    of the catalog: meanwhile a file's WAL grows, and a server reclaims no space. `past` is None for a reader of the present.
-    `known` caches results of the current question (catalog.lookup.below).
+    `dialect` is `sqlite` or `postgresql`; it selects between statements that are written for both. An unfinished iteration over rows
+    holds a state of the catalog: meanwhile a file's WAL grows, and a server reclaims no space. `past` is None for a reader of the
+    present. `known` caches results of the current question (catalog.lookup.below).
     """
 
     dialect: str

@@ -10,11 +10,11 @@ _SYSTEM = "/var/lib/ocicat/catalog.db"
 _SYSTEM_CONFIGURATION = "/etc/ocicat/ocicat.toml"
 _SCHEMES = ("postgresql+psycopg", "postgresql", "postgres")
 _LONGEST_URL = 4_096
-"""Characters; taking a URL apart takes seconds for a hundred thousand."""
+"""In characters. Parsing a URL of a hundred thousand characters takes seconds."""
 _OPTIONS = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "passfile", "service", "sslmode"})
 """Keywords of libpq's other syntax for connections: `host=… password=…`."""
 _NO_URL = (
-    "the catalog is given by something that looks like a URL but is not a supported one (not shown here, because it may "
+    "the location of the catalog looks like a URL, but not like one that is supported (it is not shown here, because it may "
     "contain a password): give a URL that begins with postgresql+psycopg://, or a path; begin an unusual path with ./"
 )
 
@@ -70,7 +70,7 @@ def _has_system_catalog() -> bool:
     try:
         os.stat(_SYSTEM)
         is_refused = not os.access(_SYSTEM, os.R_OK)
-    except PermissionError:  # its directory is only for its group
+    except PermissionError:  # only its group may search its directory
         is_refused = True
     except OSError:
         return False

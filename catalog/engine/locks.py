@@ -130,7 +130,7 @@ class StateFile:
                 raise
 
     def share_as(self, path: str) -> None:
-        """Give the file the read permissions of the file at `path`, as SQLite does with its files. Ignored if this process may not."""
+        """Give the file the read permissions of the file at `path`, as SQLite does with its files. Does nothing if this process may not."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 found = os.stat(path)

@@ -53,7 +53,9 @@ def open_reader(where: str) -> Reader:
 
 def _check_installed() -> None:
     """Raise CatalogUnavailable if the driver for a catalog on a server is not installed."""
-    from catalog.collector import CollectorPaused  # not for a file, which loads so little that it makes no difference
+    from catalog.collector import (
+        CollectorPaused,
+    )  # not imported for a file, which loads so little that pausing makes no difference
 
     try:
         with CollectorPaused():
@@ -76,7 +78,10 @@ def open_briefly(where: str) -> BriefReader:
 
 
 def open_commits(where: str) -> Commits | None:
-    """Return an object that detects commits to the catalog at a path; None for a URL, because a server is as slow to ask as a question."""
+    """Return an object that detects commits to the catalog at a path.
+
+    Return None for a URL, because checking a server for commits takes as long as running a query.
+    """
     if is_url(where):
         return None
     from catalog.engine.sqlite.commits import Commits

@@ -70,7 +70,7 @@ def last_hint(reader: Reader, text: str) -> str:
     word = last.partition(":")[0] or last[1:]
     finding = (
         f"'ocicat find {word}' looks for parts of names, " if is_tag(word) else ""
-    )  # no pattern, and no control characters
+    )  # a tag has no wildcards and no control characters
     return f"{finding}'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts"
 
 
@@ -100,7 +100,7 @@ def malformed_hint(reader: Reader, text: str) -> str:
 def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
     """Return advice for a user who wrote the beginning of a digest without its algorithm; empty if no known digest begins so.
 
-    `command` is what to write before the digest of a manifest, if that differs from the present command.
+    `command` is the command to write before the digest of a manifest; empty if the command that the user ran also takes a digest.
     """
     digits = text.removeprefix("@").lower().rstrip("….")
     if len(digits) < PREFIX_DIGITS or digits.strip("0123456789abcdef"):
@@ -144,7 +144,7 @@ def layout_hint(reader: Reader, text: str) -> str:
 def ending_hint(reader: Reader, text: str) -> str:
     """Return advice for a user who wrote the name of a store without the name of its root, such as `images` for `srv/images`.
 
-    Empty if there is no such store, or several. This takes one search per root, and there are few roots.
+    Returns an empty string if there is no such store, or several. At most _MOST_ROOTS roots are tried, with two searches each.
     """
     from catalog.lookup.find import find
     from catalog.lookup.stores import named_place

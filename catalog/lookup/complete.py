@@ -107,7 +107,7 @@ class Completer:
         return [(f"{written}:{name[len(full) :]}", whole) for name, whole in offers]
 
     def _offers(self, statement: Name, prefix: str, delimiter: str = "") -> list[Offer]:
-        """Return the values that begin with `prefix`, or groups of them if there are too many."""
+        """Return the values that begin with `prefix`, groups of them if there are too many, or nothing if there are too many groups."""
         offers = list(islice(self._each(statement, prefix, _itself), MOST + 1))
         if len(offers) <= MOST:
             return offers
@@ -126,7 +126,10 @@ class Completer:
     def _each(
         self, statement: Name, prefix: str, cut: Callable[[str], str], skipped: str | None = None
     ) -> Iterator[Offer]:
-        """Yield each value that begins with `prefix`, shortened by `cut`. One search skips all values with the same result."""
+        """Yield the values that begin with `prefix`, but not with `skipped`, each shortened by `cut` and yielded once.
+
+        One search skips all values that `cut` shortens to the same text.
+        """
         low, high = prefix, upper_bound(prefix) or _LAST
         while True:
             row = self._searches.row(statement, {"low": low, "high": high})

@@ -79,7 +79,7 @@ class EntryFilters:
         return next((name for name, value in given.items() if value), None)
 
     def past_refuses(self) -> str | None:
-        """Return the first given option that cannot be used with `--at`, because only names and tags are kept of the past; else None."""
+        """Return the first given option that cannot be used with `--at`, or None. Only the filters for names, tags and stores can be."""
         given = {
             "--digest": self.digest,
             "--media-type": self.media_type,
@@ -102,7 +102,7 @@ class EntryFilters:
         return self._is_named(match)
 
     def says(self, match: Match) -> bool:
-        """Return whether the descriptor has the requested digest."""
+        """Return whether the descriptor has the requested digest, or one that begins with the requested prefix, if there is one."""
         if self.digest is None:
             return True
         wanted = self.digest.digest or ""

@@ -25,7 +25,7 @@ _STALE = ("invalid", "unreadable")
 
 
 def without_ref(asking: Asking, narrowing: Narrowing | None) -> Iterator[Match]:
-    """Yield every entry that may pass `narrowing`, found by the index of its narrowest filter. Only referrers may come more than once."""
+    """Yield every entry that may pass `narrowing`, found by the index of its narrowest filter. Each referrer comes once per store."""
     reader, scope = asking.reader, asking.stores
     if asking.by_spans:
         return once(asking.past(None))

@@ -63,7 +63,7 @@ HELD = frozenset(
 )  # fmt: skip
 """The keys that have values for the past. The values of the other keys are null for the past."""
 STORED = {field: _AT[field] for field in HELD if field in _AT and field != "shadowed"}
-"""The position in a row of each key whose value is shown as it is stored, for the present and the past: most of what is printed."""
+"""The position in a row of each key whose value is printed as it is stored, for the present and for the past."""
 
 
 class Match:

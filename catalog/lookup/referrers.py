@@ -25,7 +25,7 @@ _WAY_OF = {
     "containerd": 3,
     "kind": 4,
 }
-"""The index in _WAYS for each word in the catalog. The way with the lowest index is reported."""
+"""The index in _WAYS for each value of `referrer.how`. If a manifest refers in several ways, the one with the lowest index is reported."""
 
 
 class Referrers:

@@ -6,7 +6,7 @@ variables and its TLS options work as with psql. No message ever contains a pass
 A shared catalog has many hosts, and a store belongs to the host whose daemon follows it. Each transaction has the name of this
 host in the setting `ocicat.host` (catalog.engine.postgres.settings).
 
-There may be a pooler between this process and the server, which gives each transaction another session. So nothing is kept in a
+There may be a pooler between this process and the server, which may run each transaction in another session. So nothing is kept in a
 session: no setting, no lock, no LISTEN, no cursor that outlives its transaction; and behind a pooler, no prepared statement.
 """
 

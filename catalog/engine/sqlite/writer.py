@@ -71,7 +71,7 @@ class SqliteWriter:
                 self._close()
                 raise
         try:
-            self.end_bulk()  # if a first index was killed
+            self.end_bulk()  # in case a pass that dropped indexes was killed
         except BaseException:
             self.close()
             raise
