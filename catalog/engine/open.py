@@ -53,9 +53,7 @@ def open_reader(where: str) -> Reader:
 
 def _check_installed() -> None:
     """Raise CatalogUnavailable if the driver for a catalog on a server is not installed."""
-    from catalog.collector import (
-        CollectorPaused,
-    )  # not imported for a file, which loads so little that pausing makes no difference
+    from catalog.collector import CollectorPaused  # not for a file: so little is loaded that it makes no difference
 
     try:
         with CollectorPaused():

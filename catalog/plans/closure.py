@@ -41,7 +41,7 @@ _ROLES = ("manifest", "config", "layer")
 
 
 class NeededBlob(NamedTuple):
-    """A blob that is needed. `size` is in bytes, or None if it is unknown. `is_carried` is true if every descriptor embeds its data."""
+    """A blob that is needed. `size` is in bytes, or None if unknown. `is_carried` is true if every descriptor of it embeds its data."""
 
     content_id: int
     digest: str
@@ -93,7 +93,7 @@ class Closure:
         return found
 
     def _append(self, root: int) -> list[int]:
-        """Append everything below a root, then the root; return the new contents. Not recursive, because indexes nest deeply."""
+        """Append everything below a root, then the root; return the new contents. Not recursive, because indexes may be nested deeply."""
         new: list[int] = []
         begun: set[int] = set()  # a content that comes again before it is done contains itself
         stack: list[tuple[int, bool]] = [(root, False)]

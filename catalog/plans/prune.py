@@ -203,7 +203,7 @@ class Prune:
             ids = [store.id for store in asked]
             needs = needs_of_pool(self._reader, members, others, ids, self._rules, self._now)
             self.keeping |= needs.keeping
-        # Stores that were not asked about are checked too, because new files there may need old ones here.
+        # The other stores of the pool are checked too, because new files there may need old ones here.
         ordered = [*asked, *(store for store in members if store not in asked)]
         candidates = [each for store in ordered for each in self._candidates(store, needs)]
         unlisted: dict[str, Unlisted] = {}
@@ -263,7 +263,7 @@ class Prune:
                 if store_id not in own and store_id not in self._stores:
                     if unjudged is not None:
                         raise Unclear(
-                            f"a store of another host shares its blobs, {shown(unjudged.store)}: {unjudged.reason}"
+                            f"{shown(unjudged.store)}, a store of another host, shares its blobs: {unjudged.reason}"
                         )
                     others.append(store_id)
         return others

@@ -61,7 +61,7 @@ from catalog.watch.watched_roots import WatchedRoots
 TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.1  # how long content is read before hints and settled files are checked again
 AT_ONCE = 500
-"""The most entries of small stores that are written in one transaction. Other stores wait until it is committed."""
+"""The maximum number of entries of small stores that are written in one transaction. Other stores wait until it is committed."""
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
 LIST_EVERY = 20  # Every 20th sweep lists all directories; the others list only directories whose times have changed.
@@ -248,7 +248,8 @@ class Daemon:
             self._hints.look(shared)  # The event named only one of these stores.
             self._hints.wake.set()
         if self._watched.miss(self._service.recovered()):
-            # A store came back after the watches were set and before it was read. Nobody watches it, so its next removal has no event.
+            # A store came back after the watches were set and before it was read. Nobody watches it, so its next removal would
+            # cause no event.
             self._sweep_now = True
         self._read_content(intake, contents)
         if now >= self._next_retention and not self._stop:
@@ -478,7 +479,7 @@ class Daemon:
         self._service.renamed.silent = frozenset(self._silent.paths)
         if new:
             every = self._configured.now.silent
-            text = f"checks {shown(', '.join(new))} every {in_seconds(every)}, because there are no file events there"
+            text = f"checking {shown(', '.join(new))} every {in_seconds(every)}, because there are no file events there"
             self._report(Notice("silent", text, paths=[encode_path(path)[0] for path in new]))
 
     def _watch(self, *, again: bool = False) -> set[str]:

@@ -55,7 +55,8 @@ class EventMarker:
             try:
                 self._file = os.memfd_create(_NAME, os.MFD_CLOEXEC)
             except OSError:
-                # No descriptor or memory is left. The thread that reads events runs this and has to go on. Renamed files then settle.
+                # No descriptor or memory is left. The thread that reads events runs this and has to go on. From then on, renamed
+                # files wait for the settling time.
                 self._file = -1
             else:
                 self.path = b"/proc/self/fd/%d" % self._file

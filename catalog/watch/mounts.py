@@ -22,7 +22,10 @@ SILENT = frozenset({
     "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs",
     "pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 })  # fmt: skip
-"""Types of file systems that can change without this kernel. All types of FUSE count too, except `fuseblk`, which is a local disk."""
+"""Types of file systems whose files can change without the knowledge of this kernel.
+
+All types of FUSE count too, except `fuseblk`, which is a local disk.
+"""
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 

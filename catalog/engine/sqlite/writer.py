@@ -86,7 +86,7 @@ class SqliteWriter:
     def transaction(
         self,
         *,
-        alone: bool = False,  # noqa: ARG002 - here every transaction is
+        alone: bool = False,  # noqa: ARG002 - every transaction is alone here
         unchecked: bool = False,
     ) -> Iterator[Connection]:
         """See Writer. With `unchecked`, SQLite neither checks foreign keys nor cascades."""
