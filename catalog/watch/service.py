@@ -192,7 +192,7 @@ class Service(Listener):
         """Report stores that have waited for a long time, with the reason, each once until it is taken."""
         for store, _, why in late:
             if store.id not in self._late:
-                text = f"{shown(store.name)} is put off and keeps its last entries: {why} ({shown(store.path)})"
+                text = f"{shown(store.name)}: is put off, and its last rows stay: {why} ({shown(store.path)})"
                 self._report(Notice("unsettled", text, store=store.name, path=store.path, why=why))
         self._late = {each.store.id for each in late}
 

@@ -47,7 +47,7 @@ def test_a_store_that_never_stands_still(catalog: Followed) -> None:
         wait_for(lambda: catalog("status", "--check").status == 0, what=catalog.state)
     assert told(catalog, "is put off") == 2
     lines = [line for line in catalog.said() if "is put off" in line]
-    why = lines[0].removeprefix("warning: root/busy is put off and keeps its last entries: ").removesuffix(f" ({busy})")
+    why = lines[0].removeprefix("warning: root/busy: is put off, and its last rows stay: ").removesuffix(f" ({busy})")
     assert why in ("its file keeps changing", "somebody has its index.json open for writing")
 
 
