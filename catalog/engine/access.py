@@ -12,7 +12,7 @@ from catalog.names.escape import shown
 
 
 def system_refused(path: str) -> CatalogUnavailable:
-    """Return the error for a user who may not read the system's catalog at `path`. Without the error they would create another one."""
+    """Return the error for a user who may not read the system's catalog at `path`. Otherwise the user would create another one."""
     return CatalogUnavailable(
         f"the catalog of this system is in {os.path.dirname(path)}, which you may not read: {how_to_read(path)}; "
         "or name a catalog of your own with --db or OCICAT_DB"

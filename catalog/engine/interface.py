@@ -25,8 +25,8 @@ Written = TypeVar("Written")
 class Reader(Protocol):
     """A catalog opened for reading. Every method may raise CatalogUnavailable or a subclass.
 
-    `dialect` is `sqlite` or `postgresql`; it selects between statements that are written for both. An unfinished iteration over rows
-    holds a state of the catalog: meanwhile a file's WAL grows, and a server reclaims no space. `past` is None for a reader of the
+    `dialect` is `sqlite` or `postgresql`; it selects between statements that are written for both. Until an iteration over
+    rows ends, it needs the state of the catalog in which it began: the WAL of a file grows, and a server cannot reclaim space. `past` is None for a reader of the
     present. `known` caches results of the current question (catalog.lookup.below).
     """
 
@@ -102,7 +102,7 @@ class Kept(Protocol):
         """Return the reader for one question, whose `close` closes nothing. Raises CatalogUnavailable, as opening would."""
 
     def rows(self, statement: str, parameters: tuple[str, ...]) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement that checks the version of the catalog itself (catalog.cli.lean); an empty list for a server.
+        """Return the rows of a statement that itself checks the version of the catalog (catalog.cli.lean); an empty list for a server.
 
         Opens the catalog as `lend` does. Raises CatalogUnavailable.
         """
@@ -150,7 +150,7 @@ class Writer(Protocol):
         """Drop the indexes that only questions use until `end_bulk`, if the catalog is nearly empty; do nothing on a server."""
 
     def end_bulk(self) -> None:
-        """Create the indexes that are missing, also those that another process dropped."""
+        """Create the indexes that are missing, including those that another process dropped."""
 
     def snapshot(self) -> AbstractContextManager[Connection]:
         """Return a read-only transaction. It needs no lock, and sees one state of the catalog even if others write meanwhile."""

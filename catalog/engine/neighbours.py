@@ -14,7 +14,7 @@ from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
 
 SQLITE_FILES = ("-wal", "-shm", "-journal")
-"""The files that SQLite opens, reads and writes beside a database."""
+"""The endings of the files that SQLite opens, reads and writes beside a database."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 

@@ -216,7 +216,7 @@ def repository_hint(reader: Reader, query: Query) -> str:
 
 
 def tags_hint(reader: Reader, query: Query) -> str:
-    """Return which tags the repository of a name has, and how to list them; empty if it has no tags."""
+    """Return advice that names the tags of the repository of a name, and how to list them; empty if it has no tags."""
     tags: list[str] = []
     while len(tags) <= _MOST_NAMED:
         row = reader.row("NEXT_TAG_OF", {"repository": query.repository, "low": tags[-1] if tags else ""})
@@ -245,7 +245,7 @@ def part_hint(reader: Reader, digest: str) -> str:
 
 
 def pinned_hint(reader: Reader, query: Query, place: NamedStore | None = None) -> str:
-    """Return which entry has the requested name pinned to a digest other than its own; empty if there is none.
+    """Return advice that names an entry with the requested name pinned to a digest other than its own; empty if there is none.
 
     Such a name is not a key (docs/resolution.md). crane and hauler write NAME:TAG@INDEX on the manifest of one platform.
     """

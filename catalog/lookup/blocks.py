@@ -30,7 +30,7 @@ _FIRST = 32
 _MOST_PARTS = 20_000
 """As in catalog.db.recursive: if a statement returns more rows than this, they are incomplete."""
 _MOST_BLOBS, _MOST_MANIFESTS = 9_000, 900
-"""Less than the limits of the views (catalog.db.recursive), so that the limits of the views never apply here."""
+"""Lower than the limits of the views (catalog.db.recursive), so that those never apply here."""
 _MOST_CHARACTERS = 2_000_000
 """How many characters of labels a block may have."""
 _CHILD, _CONFIG = range(2)

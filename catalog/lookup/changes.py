@@ -29,7 +29,7 @@ FIELDS = ("cursor", "at", "change", "store", "path", "name", "repository", "tag"
 """The keys of an object of `changes`, in order."""
 
 _DIGITS = 18
-"""The maximum number of digits of a number in a cursor; the catalog contains no longer numbers."""
+"""The maximum number of digits of a number in a cursor. No number in the catalog has more."""
 
 _NEVER = 1 << 62
 _FEW = 8

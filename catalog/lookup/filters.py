@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from catalog.lookup.starts import Start
 
 FEW = 1_000
-"""Fewer candidates than this are tested one by one. If every filter selects more, the filters compute sets of entries instead."""
+"""Fewer candidates than this are few enough to be tested one by one."""
 _ENOUGH = 50
 """Once a filter selects this few candidates, no narrower filter is looked for."""
 
@@ -109,7 +109,7 @@ class EntryFilters:
         return match.digest == wanted if self.digest.kind == kinds.DIGEST else match.digest.startswith(wanted)
 
     def _is_named(self, match: Match) -> bool:
-        """Return whether one key of the entry passes all filters for names."""
+        """Return whether one key of the entry passes all filters for names; with `--unnamed`, whether the entry has no key."""
         if not self.unnamed and self.tag is None and self.repository is None:
             return True
         if self.unnamed:

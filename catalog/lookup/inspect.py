@@ -24,7 +24,7 @@ LIMIT = 10
 """The default number of items per section."""
 _COUNTED = MOST_ROWS
 _SHARED_COUNTED = 1_000
-"""The number up to which images that share a layer are counted, as in the statement SHARING."""
+"""Images that share a layer are counted up to this number, as in the statement SHARING."""
 _EXAMPLES = 3
 _KINDS = {MANIFEST: "manifest", INDEX: "index"}
 _ROLES = ("manifest", "config", "layer")

@@ -43,7 +43,7 @@ def without_ref(asking: Asking, narrowing: Narrowing | None) -> Iterator[Match]:
 
 
 def counted(asking: Asking, narrowing: Narrowing | None) -> int | None:
-    """Return the number of entries that pass `narrowing` if an index alone can tell; else None, and the caller has to list them.
+    """Return the number of entries that pass `narrowing` if a database index alone shows it; else None, and the caller has to list them.
 
     The notes are the same as for the list.
     """

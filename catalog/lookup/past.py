@@ -71,7 +71,7 @@ class Span:
 
 
 class PastMatch(Match):
-    """A match made from the span that answered at a time."""
+    """A match that is made from a span, for a time at which the name had the digest of the span."""
 
     __slots__ = ()
 

@@ -56,7 +56,7 @@ class NeededBlob(NamedTuple):
 
 
 class Closure:
-    """What some roots need. `blobs` has each blob once, children first; `entries` has the entries of the referrers that were found."""
+    """What the added contents need. `blobs` has each blob once, children first; `entries` has the entries of the referrers that were found."""
 
     def __init__(self, reader: Reader, stores: Collection[int], *, referrers: bool) -> None:
         """`stores` are the stores that the images are copied from. With `referrers`, their referrers are included."""
@@ -70,7 +70,7 @@ class Closure:
         self._known: dict[int, NeededBlob] = {}
 
     def add(self, roots: Iterable[int]) -> None:
-        """Add the contents with these ids and all that they need. Raises Incomplete or NotInTime if that is unknown."""
+        """Add the contents with these ids and all that they need. Raises Incomplete or NotInTime if it is unknown what they need."""
         wave = deque(dict.fromkeys(roots))
         while wave:
             self._load(list(wave))
@@ -131,7 +131,7 @@ class Closure:
             level = list(following)
 
     def _leads_on(self, digest: str, kind: int, flaws: str | None, *, is_leaf: bool) -> bool:
-        """Return whether a content is a manifest that refers to others. Raises Incomplete or NotInTime if that is unknown."""
+        """Return whether a content is a manifest, which refers to others. Raises Incomplete or NotInTime if it is unknown what it needs."""
         if kind in (MANIFEST, INDEX) and flaws is None:
             return True
         if flaws is not None:

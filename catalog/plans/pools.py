@@ -33,7 +33,7 @@ _HOLDERS = (
 
 
 class Pools:
-    """The pools of all stores. `of` returns the ids of all stores that share a directory with a store, and its own."""
+    """The pools of all stores. `of` returns the ids of a store and of all that share a directory with it, even through others."""
 
     def __init__(self, stores: Mapping[int, PlanStore]) -> None:
         self._pools: dict[int, set[int]] = {}

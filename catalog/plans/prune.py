@@ -136,7 +136,7 @@ class Prune:
     def _plan(
         self, members: Sequence[PlanStore], asked: Sequence[PlanStore], *, has_unreached: bool
     ) -> tuple[list[Planned], list[GivenUp]]:
-        """Return the rows of the `asked` stores of a pool, and the entries given up there. Both are empty if it cannot be judged."""
+        """Return the rows of the `asked` stores of a pool, and the entries given up there. Both are empty if the pool cannot be judged."""
         if self._are_unjudged(members, asked, on_disk=False):
             return [], []
         shared = [store for store in members if store.standing.shared_blobs is not None]
@@ -160,7 +160,7 @@ class Prune:
                 return [], []
         for store in asked:
             rows += self._leftovers(store, left[store.id])
-        if self._are_unjudged(members, asked):  # last, after all that was read
+        if self._are_unjudged(members, asked):  # last, after everything was read
             return [], []
         return sorted(rows, key=lambda row: (row.store, row.path)), given
 

@@ -105,7 +105,7 @@ class Graph:
 
 
 def referrers_of(reader: Reader, store_ids: Iterable[int]) -> dict[int, set[int]]:
-    """Return the referrers of these stores (manifests and entries), by subject."""
+    """Return the content ids of the referrers that manifests and entries of these stores declare, by the id of the subject."""
     found: dict[int, set[int]] = {}
     for store_id in store_ids:
         for question in (_SUBJECTS, _BY_ENTRY, _BY_CONTENT):

@@ -79,7 +79,7 @@ class Distribution:
         return None if found is None or is_held(scope, found.etag) else found.messages
 
     async def answer(self, scope: Scope, send: Send, parameters: Parameters) -> None:
-        """Answer a GET or HEAD of a path below /v2/. Raises exceptions that are not errors of ocicat."""
+        """Answer a GET or HEAD of a path below /v2/. Errors of ocicat become responses; other exceptions are raised."""
         path = scope["path"]
         if path in ("/v2/", "/v2"):
             await give(send, json_answer({}, _VERSION))

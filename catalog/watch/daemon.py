@@ -1,6 +1,6 @@
 """`ocicat watch`: follows every layout.
 
-Events are hints; the sweep is the truth. A hint only names a place to check. A change that is found there goes through the
+Events only give hints; the daemon relies on the sweep. A hint names a place to check. A change that is found there goes through the
 intake like every other change, and waits until the file has settled. So an event that is lost, late, repeated or wrong costs
 time, but never makes an answer wrong: every `watch.rescan_seconds` the daemon stats all stores and searches the roots for
 layouts anyway.
@@ -278,7 +278,7 @@ class Daemon:
             self._hints.wake.clear()
 
     def _others_wait(self, path: str, size: int) -> bool:
-        """Return whether to end the turn of the store at `path` with `size` bytes: if a smaller store changed, or the daemon ends."""
+        """Return whether to end the turn of the store at `path`, whose index.json has `size` bytes: if a smaller one changed, or at the end."""
         if self._intake is not None and self._intake.ended != self._turns_ended:
             self._turns_ended, self._next_beat = (
                 self._intake.ended,

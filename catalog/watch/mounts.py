@@ -78,7 +78,7 @@ class Mounts:
     def silent(self, roots: Iterable[str], stores: Iterable[str]) -> list[str]:
         """Return the directories that have to be checked more often than others, sorted by path.
 
-        These are `roots` and `stores` on a silent file system, and silent mount points below a root. No store may be below a root.
+        These are `roots` and `stores` on a silent file system, and silent mount points below a root. `stores` must not include stores below a root.
         A directory that is reached by searching another one is left out.
         """
         roots = set(roots)

@@ -27,7 +27,7 @@ class _Identity(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """A directory to watch. `deep` includes everything below it; `anew` applies even if it is watched already."""
+    """A directory to watch, with `deep` also everything below it. With both, `anew` forgets recorded directories that are gone."""
 
     path: str
     deep: bool = False
@@ -48,7 +48,7 @@ class WatchedRoots:
         self.files: set[str] = set()
         """The stores that are archives."""
         self.links: set[str] = set()
-        """The anchors that may be symbolic links, and are."""
+        """Those paths of `followed` that are symbolic links now."""
 
     def follow(
         self,

@@ -184,7 +184,7 @@ class PostgresWriter:
         return False
 
     def begin_bulk(self) -> None:
-        """Do nothing, because other hosts may ask the server at any time."""
+        """Do nothing, because other hosts may query the server at any time."""
 
     def end_bulk(self) -> None:
         """Do nothing, because no index is ever dropped."""
