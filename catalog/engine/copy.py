@@ -74,7 +74,7 @@ _DESCRIBED = {
     edge.name: "parent_id",
     referrer.name: "content_id",
 }
-"""The tables that describe the content of a digest, with the column that has the id of the content. The id is null in a referrer of an entry."""
+"""The tables that describe the content of a digest, with the column of the content's id, which is null in a referrer of an entry."""
 
 _PAST = (past_store, past_entry, past_name, past_blob, answer_span, store_span)
 _TABLES = [moment, *(each for each in metadata.sorted_tables if each not in (meta, host, turn, moment, *_PAST)), *_PAST]

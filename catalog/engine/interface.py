@@ -25,9 +25,9 @@ Written = TypeVar("Written")
 class Reader(Protocol):
     """A catalog opened for reading. Every method may raise CatalogUnavailable or a subclass.
 
-    `dialect` is `sqlite` or `postgresql`; it selects between statements that are written for both. Until an iteration over
-    rows ends, it needs the state of the catalog in which it began: the WAL of a file grows, and a server cannot reclaim space. `past` is None for a reader of the
-    present. `known` caches results of the current question (catalog.lookup.below).
+    `dialect` is `sqlite` or `postgresql`; it selects between statements that are written for both. Until an iteration over rows ends,
+    it needs the state of the catalog in which it began: the WAL of a file grows, and a server cannot reclaim space. `past` is None
+    for a reader of the present. `known` caches results of the current question (catalog.lookup.below).
     """
 
     dialect: str

@@ -49,7 +49,7 @@ class Side:
                 continue
             self.names[store_id] = name
             if state == "missing":
-                note(f"store {shown(name)} has been missing since {rfc3339(since)}: it has nothing to compare")
+                note(f"store {shown(name)} has been missing since {rfc3339(since)}: it has no entries to compare")
             elif state in ("invalid", "unreadable"):
                 note(f"store {shown(name)} has been {state} since {rfc3339(since)}: using its last entries")
         self.answers: Answers = {}

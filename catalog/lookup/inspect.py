@@ -264,7 +264,7 @@ class Page:
                     elif expected is not None and held != expected:
                         from catalog.names.sizes import in_bytes
 
-                        yield store, "truncated-blob", digest, f"{what}: {in_bytes(held)} in place of {expected}"
+                        yield store, "truncated-blob", digest, f"{what}: {in_bytes(held)} instead of {expected}"
 
     def _related(self, statement: Any) -> Iterator[Item]:
         for manifest, content_id in self._manifests():

@@ -56,7 +56,7 @@ class NeededBlob(NamedTuple):
 
 
 class Closure:
-    """What the added contents need. `blobs` has each blob once, children first; `entries` has the entries of the referrers that were found."""
+    """What the added contents need. `blobs` has each blob once, children first; `entries` has the entries of referrers that were found."""
 
     def __init__(self, reader: Reader, stores: Collection[int], *, referrers: bool) -> None:
         """`stores` are the stores that the images are copied from. With `referrers`, their referrers are included."""

@@ -263,5 +263,5 @@ def _data(store: PlanStore, digest: str) -> str:
             except ValueError:
                 continue
     raise Incomplete(
-        f"{digest}, which index.json of {shown(store.name)} embedded when it was indexed, is no longer there; run 'ocicat index'"
+        f"index.json of {shown(store.name)} no longer embeds {digest}, as it did when it was indexed; run 'ocicat index'"
     )

@@ -106,8 +106,8 @@ class Outsiders:
         for store in stores:
             for store_id, path in self._reader.select(_KNOWN_USERS, {"store_id": store.id}):
                 if store_id not in pool:
-                    what = "was removed from the catalog" if store_id is None else "is not judged with it"
-                    return f"{shown(path)}, which {what}, finds blobs in its directory"
+                    what = "was removed from the catalog" if store_id is None else "is not judged with this store"
+                    return f"{shown(path)}, which {what}, finds blobs in the same directory"
         own: set[Inode | None] | None = None
         for path in self._near(stores):
             found = self._look(path)

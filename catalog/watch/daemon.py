@@ -278,7 +278,10 @@ class Daemon:
             self._hints.wake.clear()
 
     def _others_wait(self, path: str, size: int) -> bool:
-        """Return whether to end the turn of the store at `path`, whose index.json has `size` bytes: if a smaller one changed, or at the end."""
+        """Return whether to end the turn of the store at `path`, because a smaller store changed or the daemon ends.
+
+        `size` is the size of the store's index.json in bytes.
+        """
         if self._intake is not None and self._intake.ended != self._turns_ended:
             self._turns_ended, self._next_beat = (
                 self._intake.ended,

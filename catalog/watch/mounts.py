@@ -78,8 +78,8 @@ class Mounts:
     def silent(self, roots: Iterable[str], stores: Iterable[str]) -> list[str]:
         """Return the directories that have to be checked more often than others, sorted by path.
 
-        These are `roots` and `stores` on a silent file system, and silent mount points below a root. `stores` must not include stores below a root.
-        A directory that is reached by searching another one is left out.
+        These are `roots` and `stores` on a silent file system, and silent mount points below a root. `stores` must not include stores
+        below a root. A directory that is reached by searching another one is left out.
         """
         roots = set(roots)
         candidates = {path for path in roots if self._is_silent(path)}

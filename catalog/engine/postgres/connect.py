@@ -59,7 +59,7 @@ _READ_ONLY = "0A000", "25006"
 _NOTICE_SILENCE = {
     "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
 }  # fmt: skip
-"""In seconds, except for the last, which is in milliseconds. A server that vanishes (loss of power or network) is noticed within a minute."""
+"""In seconds, except for the last, in milliseconds. A server that vanishes (loss of power or network) is noticed within a minute."""
 _FIRST = (
     "SELECT pg_catalog.pg_backend_pid(),"
     f" pg_catalog.has_schema_privilege('public'::pg_catalog.name, {SCHEMA}, 'CREATE'),"
