@@ -33,7 +33,7 @@ def not_written(path: str) -> CatalogUnavailable:
 
 
 def how_to_read(path: str) -> str:
-    """Return what to do so that this user may read the file at `path`: join a group, log in again, or ask the owner."""
+    """Return what this user can do to read the file at `path`: join a group, log in again, ask the owner, or check permissions."""
     blocking = _blocking(path)
     if blocking is None:
         return "check the permissions of the file and its directories"

@@ -41,7 +41,10 @@ def strange(path: str, why: str) -> CatalogUnavailable:
 
 
 def refuse_strange(path: str, catalog: os.stat_result) -> None:
-    """Raise CatalogUnavailable if a file that SQLite would open beside the catalog at `path` may belong to somebody else."""
+    """Raise CatalogUnavailable if a file that SQLite would open beside the catalog at `path` must not be touched.
+
+    A file with another hard link is refused, too, if other users may write the directory: it may belong to somebody else.
+    """
     for end in SQLITE_FILES:
         try:
             found = os.lstat(path + end)

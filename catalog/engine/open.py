@@ -106,7 +106,10 @@ def open_writer(where: str, *, timeout: float | None = None, create: bool = True
 
 
 def keep_open(where: str) -> Kept:
-    """Return the catalog at a path or URL, to be kept open between questions. The first question opens it."""
+    """Return the catalog at a path or URL, to be kept open between questions. The first question opens it.
+
+    Raises CatalogUnavailable if the driver for a URL is not installed.
+    """
     if is_url(where):
         _check_installed()
         from catalog.engine.postgres.kept import KeptPostgres

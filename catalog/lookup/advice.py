@@ -98,7 +98,7 @@ def malformed_hint(reader: Reader, text: str) -> str:
 
 
 def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
-    """Return advice for a user who wrote the beginning of a digest without its algorithm; empty if no known digest begins so.
+    """Return advice for a user who wrote a digest, or the beginning of one, without its algorithm; empty if no known digest begins so.
 
     `command` is the command to write before the digest of a manifest; empty if the command that the user ran also takes a digest.
     """
@@ -117,7 +117,10 @@ def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
 
 
 def layout_hint(reader: Reader, text: str) -> str:
-    """Return advice for a user who wrote the name or path of a store instead of an image; empty if there is no such store."""
+    """Return advice for a user who wrote the name or path of a store instead of an image, or the path of a layout that is not registered.
+
+    Empty if the text is neither.
+    """
     from catalog.lookup.find import find
     from catalog.lookup.stores import named_place, place_of
 

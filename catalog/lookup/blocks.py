@@ -61,7 +61,10 @@ class Blocks:
         self._at_once = MOST_ENTRIES
 
     def learned(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items, each after its facts were read. If iterating over `items` raises, the items read before are yielded first."""
+        """Yield the items, each after its facts were read. If `items` raises, the items before that come first.
+
+        Nothing is read for a reader of the past.
+        """
         if self._reader.past is not None:
             yield from items
             return

@@ -38,7 +38,8 @@ ADDED, REMOVED, MOVED = CHANGES = "added", "removed", "moved"
 class Side:
     """One side of a comparison: the stores with these ids, as `reader` sees them, now or at an earlier time.
 
-    `ids` is empty if no store had the requested name at that time.
+    `ids` is empty if no store had the requested name at that time. `note` is called with a message for each store that is missing or
+    answers with its last entries.
     """
 
     def __init__(self, reader: Reader, ids: frozenset[int], note: Callable[[str], None]) -> None:

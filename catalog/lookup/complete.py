@@ -1,6 +1,6 @@
 """Complete names, tags, digests, repositories and stores, given their beginning, by searches in ranges of an index.
 
-Nothing is scanned: each search finds the next value in a range. At most a hundred candidates are offered. If there are
+Nothing is scanned: each search finds the next value in a range. At most a hundred candidates of a kind are offered. If there are
 more, groups of candidates are offered instead: common beginnings up to the next `/`, or else up to the next character. A
 shell inserts the common prefix of all candidates, so a truncated list would mislead it.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from catalog.engine.names import Name
 
 MOST = 100
-"""The maximum number of candidates."""
+"""The maximum number of candidates of one kind."""
 _FIRST, _LAST = "\x01", "\U0010ffff"
 """The least and the greatest character in a text of the catalog, which never contains NUL."""
 _HUB, _OFFICIAL = "docker.io/", "docker.io/library/"

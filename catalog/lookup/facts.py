@@ -54,7 +54,7 @@ def created(reader: Reader, store_id: int, content_id: int, kind: int) -> int | 
 
 
 def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
-    """Return the labels of an image, or of all images of an index; the first image that has a label determines its value."""
+    """Return the labels of an image, or of the images that an index lists; the first image that has a label determines its value."""
     known = known_results(reader)
     kept: dict[tuple[int, int], dict[str, str]] = known.setdefault("labels", {})
     if (store_id, content_id) in kept:

@@ -94,7 +94,7 @@ class EntryFilters:
         return [asked for asked in (self.contains, self.referrers_of) if asked and asked.kind != kinds.DIGEST]
 
     def narrowing(self, asking: Asking) -> Narrowing:
-        """Apply the filters to a catalog. Raises NotFound, Ambiguous, and NotInTime if manifests are still being read."""
+        """Apply the filters to a catalog. Raises NotFound, Ambiguous, UnknownStore, and NotInTime if manifests are still being read."""
         return Narrowing(self, asking)
 
     def passes_entry(self, match: Match) -> bool:
@@ -288,7 +288,7 @@ def _matches(reader: Reader, rows: Iterable[tuple[Any, ...]]) -> Iterator[Match]
 
 
 def _digest_of(asking: Asking, query: Query) -> str:
-    """Return the one digest that a query means. Raises NotFound and Ambiguous."""
+    """Return the one digest that a query means. Raises NotFound, Ambiguous, UnknownStore and NotInTime."""
     if query.kind == kinds.DIGEST:
         return query.digest or ""
     if query.kind == kinds.DIGEST_PREFIX:

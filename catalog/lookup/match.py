@@ -306,7 +306,7 @@ class Match:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of the image, or of all images of an index."""
+        """The labels of the image, or of the images that an index lists."""
         found = self._fact("labels")
         return found if isinstance(found, dict) else {}
 

@@ -137,9 +137,9 @@ def _key(element: dict[str, Any]) -> tuple[str, str | None, str | None]:
 
 
 def elements(opened: str) -> list[dict[str, Any]]:
-    """Return the descriptors of a layout's index.json unchanged, or an empty list if there is no index.json.
+    """Return the descriptors of a layout's index.json unchanged, or an empty list if there is no index.json that can be opened.
 
-    Raises CatalogUnavailable if the file cannot be read, or is larger than MOST_BYTES.
+    Raises CatalogUnavailable if the file is being replaced, cannot be read or parsed, or is larger than MOST_BYTES.
     """
     try:
         file = StoreFile(opened, "index.json")
