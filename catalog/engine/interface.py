@@ -88,7 +88,7 @@ class Reader(Protocol):
 
 
 class Kept(Protocol):
-    """A catalog that stays open between questions, and answers each as freshly as if it had been opened for it.
+    """A catalog that stays open between questions, and answers each as if it had just been opened.
 
     `path` is its path or URL. `file` is the path of the file whose permissions determine who may read it; None if a server does that.
     `variables` is the prefix of the environment variables that affect which catalog it is, or an empty string.

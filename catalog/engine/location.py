@@ -23,7 +23,7 @@ def catalog_path(given: str | None) -> str:
     """Return the absolute path of the catalog: `given` (`--db`), else OCICAT_DB, else the first default that applies.
 
     The defaults are `$STATE_DIRECTORY` (set by systemd), `$XDG_DATA_HOME/ocicat`, `~/.local/share/ocicat` if there is a catalog,
-    `/var/lib/ocicat` if there is a catalog, and else `~/.local/share/ocicat` for a new catalog. A symbolic link is followed, so that
+    `/var/lib/ocicat` if there is a catalog, or else `~/.local/share/ocicat` for a new catalog. A symbolic link is followed, so that
     all names of a catalog lead to the same locks beside it. The URL of a catalog on PostgreSQL is returned with the scheme
     `postgresql+psycopg`. Raises CatalogUnavailable for any other URL and for anything that looks like one; the message does not
     repeat it. Also raises it if the default is `/var/lib/ocicat` and this user may not read that.

@@ -243,7 +243,7 @@ def from_now(reader: Reader) -> Followed:
 
 
 def from_beginning(reader: Reader) -> tuple[Followed, int | None]:
-    """Return all changes that are kept, and since when they are kept (milliseconds since 1970), or None if all are kept."""
+    """Return all changes that are kept, and the time from which they are kept (milliseconds since 1970), or None if all are kept."""
     positions: dict[int, Position] = {}
     since: int | None = None
     for (host,) in list(reader.rows("HOSTS", {})):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST = 100
 """The maximum number of candidates of one kind."""
 _FIRST, _LAST = "\x01", "\U0010ffff"
-"""The least and the greatest character in a text of the catalog, which never contains NUL."""
+"""The least and the greatest character that a text in the catalog can contain. NUL never occurs."""
 _HUB, _OFFICIAL = "docker.io/", "docker.io/library/"
 _LAYOUT = "oci-layout://"
 

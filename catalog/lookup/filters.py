@@ -335,7 +335,7 @@ def _one(text: str, option: str) -> Query:
 
 
 class _Repository:
-    """The value of `--repository`: a repository or a pattern. Raises UsageError if it can be neither."""
+    """The value of `--repository`: a repository or a pattern. Raises UsageError if it is neither."""
 
     def __init__(self, text: str) -> None:
         self.name: str | None = None

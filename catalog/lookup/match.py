@@ -236,7 +236,7 @@ class Match:
 
     @property
     def state_since(self) -> int:
-        """Since when the store has been in that state, in milliseconds since 1970, UTC."""
+        """When the store entered that state, in milliseconds since 1970, UTC."""
         found: int = self.row[_SINCE]
         return found
 

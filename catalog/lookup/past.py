@@ -149,7 +149,7 @@ def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
 
 
 def in_stores(reader: Reader, texts: tuple[str, ...]) -> Callable[[Span | Change], bool]:
-    """Return a function that tests whether a span or change belongs to a store in `--store`.
+    """Return a function that tests whether a span or change belongs to a store that `--store` selects.
 
     `texts` are names that the store had at the time of the span or change, paths, or globs. Raises UnknownStore for a text that
     matches no store, present or past.

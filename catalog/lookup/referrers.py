@@ -81,7 +81,7 @@ class Referrers:
             yield self._itself(row, by) if by in itself else self._below(row, by)
 
     def _shown(self, match: Match) -> Row | None:
-        """Return the row with which to show the entry of a match; None if the entry neither is a referrer nor has one below it."""
+        """Return the row with which to show the entry of a match; None if the entry is neither a referrer nor above one."""
         found = self._above.entries.get(match.entry_id)
         if found is None and match.digest in self._how:
             key = "referrer", match.digest

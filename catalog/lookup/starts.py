@@ -72,7 +72,7 @@ class Start:
         raise NotImplementedError
 
     def passes_by_set(self, match: Match) -> bool:
-        """Return the same, by looking it up in the set of everything that passes."""
+        """Return whether a match passes, by a lookup in the set of everything that passes."""
         return self.passes_alone(match)
 
     def seeds(self) -> Iterator[Row]:

@@ -392,7 +392,7 @@ class Daemon:
         intake.commit()
         writer.end_bulk()  # in case a first index in another process was killed
         if missed and not lost and self._service.figures.last_sweep is not None:
-            self._watch(again=True)  # A change had no event, so something may be unwatched.
+            self._watch(again=True)  # A change caused no event, so something may be unwatched.
         self._service.swept(len(here.stores), began)
         ended = time.monotonic()
         self._next_sweep = ended + self._configured.now.interval
@@ -464,7 +464,7 @@ class Daemon:
         """Read the roots and stores from the catalog, and watch them.
 
         Returns the paths of stores that are new, or whose directory was replaced. They have to be checked, because changes before
-        they were watched had no events.
+        they were watched caused no events.
         """
         if not self._registered.read(writer):
             present = (

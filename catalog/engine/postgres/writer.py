@@ -154,7 +154,7 @@ class PostgresWriter:
         )
 
     def _tried(self, do: Callable[[], Written]) -> Written:
-        """Return what `do` returns. After a conflict it is called again, a few times."""
+        """Return what `do` returns. After a conflict, `do` is called again, at most _TRIES times in all."""
         for number in range(_TRIES - 1):
             try:
                 return do()
