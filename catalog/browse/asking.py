@@ -1,6 +1,6 @@
 """Run a command for a page whose question is not one SQL statement; the page shows the JSON that the command prints.
 
-`ocicat find` and `ocicat inspect` limit their own time and memory, and a process can be killed.
+`ocicat find` and `ocicat inspect` limit their own time and memory, and their processes can be killed.
 """
 
 from __future__ import annotations

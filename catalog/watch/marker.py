@@ -45,7 +45,7 @@ class EventMarker:
     def lose(self) -> None:
         """Record that events were lost, so that `has_passed` is False for all numbers until now. The caller has to watch `path` again.
 
-        The event that was on its way may still come, or never. So the next one comes from another file, to tell them apart.
+        The event that was on its way may still come or may be lost. So the next one comes from another file, to tell them apart.
         """
         with self._lock:
             self._back = self._lost = self._sent
