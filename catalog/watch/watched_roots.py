@@ -1,9 +1,10 @@
 """Choose the directories to watch: every root as a tree, and each store that no search of a root reaches.
 
 Roots and such stores are called anchors. They are identified by their path. A watch stays with its directory when that is renamed, so
-the parent of an anchor that is a store is watched too. The parent's watch reports when another directory takes the store's name. Changes further up,
-or to a root, may cause no event: a root that is gone has no watch that would report its return, and a file system may be mounted over
-another. So anchors and parents are also checked by a stat now and then, and watched anew if another directory is found there.
+the parent of an anchor that is a store is watched too. The parent's watch reports when another directory takes the store's name.
+Changes further up, or to a root, may cause no event: a root that is gone has no watch that would report its return, and a file system
+may be mounted over another. So anchors and parents are also checked by a stat now and then, and watched anew if another directory is
+found there.
 """
 
 from __future__ import annotations
