@@ -1,6 +1,6 @@
 """Run a command for a page whose question is not one SQL statement; the page shows the JSON that the command prints.
 
-`ocicat find` and `ocicat inspect` limit their own time and memory, and a process can be killed.
+`ocicat find` and `ocicat inspect` limit their own time and memory, and their processes can be killed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ NOT_FOUND, AMBIGUOUS = 1, 3
 
 
 class Answered:
-    """The result of a command: its exit status, the `objects` it printed (None if it failed), and its stderr without prefixes."""
+    """The result of a command: its exit status, the `objects` it printed (None if it failed), and the `lines` of its stderr."""
 
     def __init__(self, status: int, objects: Any, lines: Sequence[str]) -> None:
         self.status = status
@@ -33,7 +33,10 @@ class Answered:
 
 
 async def ask(datasette: Datasette, command: str, *arguments: str, words: Sequence[str]) -> Answered:
-    """Run a command with `--format json` on the catalog of the server, and return its result. `words` are untrusted."""
+    """Run a command with `--format json` on the catalog of the server, and return its result.
+
+    `words` are arguments from the request, which is not trusted.
+    """
     database = datasette.get_database(DATABASE)
     assert isinstance(database, ViewsDatabase)
     seconds = datasette.setting("sql_time_limit_ms") / 1000

@@ -79,7 +79,7 @@ def _path(value: str, column: str, table: str | None) -> tuple[str, dict[str, st
     if column == "store" or (table == "stores" and column == "name"):
         return STORE, {"name": value}
     if column in _NAMES and table != "images":
-        # without a slash it is a tag
+        # a name without a slash is a tag
         return (f"/{DATABASE}/images", {"name__exact": value}) if "/" in value else (_PAST, {"name": value})
     if column in ("name", "tag"):
         return _PAST, {"name": value}

@@ -1,6 +1,6 @@
 """The metadata of the catalog for Datasette, from the same source as docs/sql.md and docs/reports.md.
 
-These texts are ocicat's own, but they are escaped in HTML all the same. Links are relative to the root of the server.
+These texts are ocicat's own, but they are escaped in HTML nevertheless. Links are relative to the root of the server.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class ErrorPage:
         if isinstance(exception, Base400):
             message = str(exception.args[0]) if exception.args else ""
             return {"status": exception.status, "title": None, "error": message}
-        if isinstance(exception, ValueError | OverflowError):  # for _next=x, or for a number of more than 64 bits
+        if isinstance(exception, ValueError | OverflowError):  # raised for _next=x, and for numbers over 64 bits
             return {
                 "status": 400,
                 "title": "Invalid request",

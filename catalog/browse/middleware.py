@@ -153,7 +153,7 @@ async def _refuse_link(send: Send, scope: Scope) -> None:
     path = scope.get("raw_path") or b"/"
     address = path.decode("latin-1") + ("?" + scope["query_string"].decode("latin-1") if scope["query_string"] else "")
     link = html.escape(f"/{address.lstrip('/')}")  # not "//", which would be another host
-    await _refuse(send, 403, f'Another site asked for this page. <a href="{link}">Show it</a>')
+    await _refuse(send, 403, f'Another site requested this page. <a href="{link}">Show it</a>')
 
 
 async def _refuse(send: Send, status: int, text: str) -> None:

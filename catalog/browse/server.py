@@ -37,7 +37,7 @@ ADDRESSES = re.compile(
 )
 """All addresses that are answered: ocicat's pages, the files they load, and three of Datasette's that describe the server."""
 _MORE_SECONDS = 5.0
-"""How much longer than a statement a page may take."""
+"""How much longer a page may take than one statement."""
 _END_SECONDS = 2  # how long unfinished responses may take after a signal
 
 
@@ -74,7 +74,7 @@ def application(
             "sql_time_limit_ms": max(1, round(timeout * 1000)),
             "facet_time_limit_ms": _FACET_MS,
             "num_sql_threads": THREADS,
-            "suggest_facets": False,  # this would count by every column, on each page
+            "suggest_facets": False,  # to suggest facets, each page would count the values of every column
             "allow_download": False,
             "allow_csv_stream": False,
             "default_cache_ttl": 0,  # the catalog changes

@@ -12,7 +12,7 @@ from catalog.names.escape import shown
 
 
 def system_refused(path: str) -> CatalogUnavailable:
-    """Return the error for a user who may not read the system's catalog at `path`. Without the error they would create another one."""
+    """Return the error for a user who may not read the system's catalog at `path`. Otherwise the user would create another one."""
     return CatalogUnavailable(
         f"the catalog of this system is in {os.path.dirname(path)}, which you may not read: {how_to_read(path)}; "
         "or name a catalog of your own with --db or OCICAT_DB"
@@ -33,7 +33,7 @@ def not_written(path: str) -> CatalogUnavailable:
 
 
 def how_to_read(path: str) -> str:
-    """Return what to do so that this user may read the file at `path`: join a group, log in again, or ask the owner."""
+    """Return what this user can do to read the file at `path`: join a group, log in again, ask the owner, or check permissions."""
     blocking = _blocking(path)
     if blocking is None:
         return "check the permissions of the file and its directories"
@@ -46,7 +46,7 @@ def how_to_read(path: str) -> str:
     except KeyError:
         return f"become a member of the group {found.st_gid}"
     if user in group.gr_mem:
-        return f"you are a member of the group {group.gr_name} from your next login on, so log in again"
+        return f"you were added to the group {group.gr_name} after you logged in, so log in again"
     return f"become a member of the group {group.gr_name} ('sudo usermod -aG {group.gr_name} {user}') and log in again"
 
 

@@ -1,4 +1,4 @@
-"""The id of the current boot and the time since then. With them, two times can be compared even if the clock was set in between."""
+"""The id of the current boot, and the time since the machine booted. With them, two times can be compared even if the clock was set in between."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             """Close the connection."""
 
 
-_MOST_SECONDS = 1.0  # Each search is a round trip to the server.
+_MOST_SECONDS = 1.0  # More than for a file, because each search is a round trip to the server.
 
 
 class PatientReader:

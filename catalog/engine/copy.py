@@ -3,9 +3,9 @@
 The copy is one transaction on the server, which keeps other writers out, and one snapshot of the file. So it happens completely or
 not at all, and can be tried again. Each table is streamed into a temporary table, and one statement moves the rows into the real
 table. So the server does the work that grows with the catalog, and this process holds only a few rows. Rows get new ids.
-The ids of rows that belong to this host are shifted by an offset that the table's sequence provides. Digests and the words of the
-dictionaries belong to all hosts: those that exist on the server keep their ids there, others are shifted too. Facts about a digest
-that another host has read are not copied, because they are the same.
+The ids of rows that belong to this host are shifted by an offset that the table's sequence provides. All hosts share the tables of
+digests, repositories, media types, platforms and annotation keys: a row that exists on the server keeps its id there, and the ids of
+other rows are shifted too. Facts about a digest that another host has read are not copied, because they are the same.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ _DESCRIBED = {
     edge.name: "parent_id",
     referrer.name: "content_id",
 }
-"""The tables that describe the content of a digest, with the column of the digest. A referrer without a digest comes from an entry."""
+"""The tables that describe the content of a digest, with the column of the content's id, which is null in a referrer of an entry."""
 
 _PAST = (past_store, past_entry, past_name, past_blob, answer_span, store_span)
 _TABLES = [moment, *(each for each in metadata.sorted_tables if each not in (meta, host, turn, moment, *_PAST)), *_PAST]
@@ -88,8 +88,8 @@ Draw = Callable[[str, int, int], None]
 def copy(source: Writer, target: Writer, draw: Draw, seconds: float | None = None) -> int:
     """Copy everything in the file `source` into the catalog `target` as rows of this host; return the number of rows.
 
-    `draw` is called with a word, the number of rows done and the total; each row counts once when it is read and once when it is
-    written. The server cancels a statement after `seconds`. Raises UsageError if this host already has stores in `target`.
+    `draw` is called with the label `copying`, the number of rows done and the total; each row counts once when it is read and once
+    when it is written. The server cancels a statement after `seconds`. Raises UsageError if this host already has stores in `target`.
     """
     with target.transaction(alone=True) as connection, source.snapshot() as snapshot:
         if seconds is not None:

@@ -1,7 +1,8 @@
 """The interface of each engine: a Reader for questions, a Writer for changes, a Gate for statements of users.
 
 Other packages use these types and no engine; `open.py` chooses the engine. Modules that every answer loads import this one only for
-the type checker, because Protocols cost a fifth of an answer. The checks that both engines share are in `version.py`.
+the type checker, because importing Protocols takes a fifth of the time of an answer. The checks that both engines share are in
+`version.py`.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ Written = TypeVar("Written")
 class Reader(Protocol):
     """A catalog opened for reading. Every method may raise CatalogUnavailable or a subclass.
 
-    `dialect` is `sqlite` or `postgresql`; it selects between texts that exist for both. An unfinished iteration over rows holds a state
-    of the catalog: meanwhile a file's WAL grows, and a server reclaims no space. `past` is None for a reader of the present.
-    `known` caches results of the current question (catalog.lookup.below).
+    `dialect` is `sqlite` or `postgresql`; it selects between statements that are written for both. Until an iteration over rows ends,
+    it needs the state of the catalog in which it began: the WAL of a file grows, and a server cannot reclaim space. `past` is None
+    for a reader of the present. `known` caches results of the current question (catalog.lookup.below).
     """
 
     dialect: str
@@ -87,7 +88,7 @@ class Reader(Protocol):
 
 
 class Kept(Protocol):
-    """A catalog that stays open between questions, and answers each as freshly as if it had been opened for it.
+    """A catalog that stays open between questions, and answers each as if it had just been opened.
 
     `path` is its path or URL. `file` is the path of the file whose permissions determine who may read it; None if a server does that.
     `variables` is the prefix of the environment variables that affect which catalog it is, or an empty string.
@@ -101,7 +102,7 @@ class Kept(Protocol):
         """Return the reader for one question, whose `close` closes nothing. Raises CatalogUnavailable, as opening would."""
 
     def rows(self, statement: str, parameters: tuple[str, ...]) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement that checks the version of the catalog itself (catalog.cli.lean); an empty list for a server.
+        """Return the rows of a statement that itself checks the version of the catalog (catalog.cli.lean); an empty list for a server.
 
         Opens the catalog as `lend` does. Raises CatalogUnavailable.
         """
@@ -149,7 +150,7 @@ class Writer(Protocol):
         """Drop the indexes that only questions use until `end_bulk`, if the catalog is nearly empty; do nothing on a server."""
 
     def end_bulk(self) -> None:
-        """Create the indexes that are missing, also those that another process dropped."""
+        """Create the indexes that are missing, including those that another process dropped."""
 
     def snapshot(self) -> AbstractContextManager[Connection]:
         """Return a read-only transaction. It needs no lock, and sees one state of the catalog even if others write meanwhile."""

@@ -10,11 +10,11 @@ _SYSTEM = "/var/lib/ocicat/catalog.db"
 _SYSTEM_CONFIGURATION = "/etc/ocicat/ocicat.toml"
 _SCHEMES = ("postgresql+psycopg", "postgresql", "postgres")
 _LONGEST_URL = 4_096
-"""Characters; taking a URL apart takes seconds for a hundred thousand."""
+"""In characters. Parsing a URL of a hundred thousand characters takes seconds."""
 _OPTIONS = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "passfile", "service", "sslmode"})
 """Keywords of libpq's other syntax for connections: `host=… password=…`."""
 _NO_URL = (
-    "the catalog is given by something that looks like a URL but is not a supported one (not shown here, because it may "
+    "the location of the catalog looks like a URL, but not like one that is supported (it is not shown here, because it may "
     "contain a password): give a URL that begins with postgresql+psycopg://, or a path; begin an unusual path with ./"
 )
 
@@ -23,7 +23,7 @@ def catalog_path(given: str | None) -> str:
     """Return the absolute path of the catalog: `given` (`--db`), else OCICAT_DB, else the first default that applies.
 
     The defaults are `$STATE_DIRECTORY` (set by systemd), `$XDG_DATA_HOME/ocicat`, `~/.local/share/ocicat` if there is a catalog,
-    `/var/lib/ocicat` if there is a catalog, and else `~/.local/share/ocicat` for a new catalog. A symbolic link is followed, so that
+    `/var/lib/ocicat` if there is a catalog, or else `~/.local/share/ocicat` for a new catalog. A symbolic link is followed, so that
     all names of a catalog lead to the same locks beside it. The URL of a catalog on PostgreSQL is returned with the scheme
     `postgresql+psycopg`. Raises CatalogUnavailable for any other URL and for anything that looks like one; the message does not
     repeat it. Also raises it if the default is `/var/lib/ocicat` and this user may not read that.
@@ -70,7 +70,7 @@ def _has_system_catalog() -> bool:
     try:
         os.stat(_SYSTEM)
         is_refused = not os.access(_SYSTEM, os.R_OK)
-    except PermissionError:  # its directory is only for its group
+    except PermissionError:  # only its group may search its directory
         is_refused = True
     except OSError:
         return False

@@ -57,7 +57,10 @@ class FileLock:
         self._descriptor: int | None = None
 
     def acquire(self, timeout: float) -> None:
-        """Take the lock; wait for at most `timeout` seconds, then raise CatalogLocked."""
+        """Take the lock; wait for at most `timeout` seconds, then raise CatalogLocked.
+
+        Raises CatalogUnavailable or NoRoom if the file cannot be opened.
+        """
         deadline = time.monotonic() + timeout
         catalog = _catalog_of(self.path)
         while True:
@@ -119,7 +122,7 @@ class StateFile:
         self._descriptor = descriptor
 
     def publish(self, data: bytes) -> None:
-        """Write `data` into the file. If the disk is full, nothing is written and nothing is raised."""
+        """Write `data` into the file. If the disk is full or failing, the data may be missing, and nothing is raised."""
         if self._descriptor is None:
             return
         try:
@@ -130,7 +133,7 @@ class StateFile:
                 raise
 
     def share_as(self, path: str) -> None:
-        """Give the file the read permissions of the file at `path`, as SQLite does with its files. Ignored if this process may not."""
+        """Give the file the read permissions of the file at `path`, as SQLite does with its files. Does nothing if this process may not."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 found = os.stat(path)

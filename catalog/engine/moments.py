@@ -70,9 +70,9 @@ def past_of(reader: Reader, at: int) -> Past:
 
 @functools.cache
 def of_past(statement: str, asked: frozenset[str] = frozenset()) -> str:
-    """Return `statement` of SQLite over the rows as of `:moment`; `asked` are the names of its parameters.
+    """Return `statement`, for SQLite, changed to read the rows as of `:moment`; `asked` are the names of its parameters.
 
-    SQLite scans a union of two tables completely. So the expressions first select the entries that can matter (`wanted`), with
+    SQLite scans a union of two tables completely. So the added expressions first select the entries that can matter (`wanted`), with
     the same indexes as in the present, and the row that each of their stores had (`was`).
     """
     known, condition = _wanted(statement, asked)
@@ -93,16 +93,16 @@ def of_past(statement: str, asked: frozenset[str] = frozenset()) -> str:
 
 @functools.cache
 def of_shared_past(statement: str) -> str:
-    """Return `statement` of PostgreSQL over the rows of the past: those of each host in `%(hosts)s` as of its moment in `%(numbers)s`."""
+    """Return `statement`, for PostgreSQL, changed to read the rows of each host in `%(hosts)s` as of its moment in `%(numbers)s`."""
     # In a WITH RECURSIVE, PostgreSQL would take the live table for the expression of the same name.
     inner = f"SELECT * FROM ({statement}) AS asked" if statement.startswith("WITH ") else statement
     return f"WITH {_SHARED} {inner}"
 
 
 def _wanted(statement: str, asked: frozenset[str]) -> tuple[str, str]:
-    """Return expressions that select the entries that can matter to a statement, and the list of their ids for IN.
+    """Return the text of expressions that select the entries that can matter to a statement, and the text of the list of their ids for IN.
 
-    Both texts are empty if every entry can matter. The first is also empty if the list needs no expression.
+    Both texts are empty if every entry can matter. The first is also empty if the list needs no expressions.
     """
     if "digest" in asked:
         return _ABOVE + _WANTED.format(_entries("content_id IN (SELECT id FROM above)")), _LIST

@@ -14,7 +14,7 @@ from catalog.errors import CatalogUnavailable
 from catalog.names.escape import shown
 
 SQLITE_FILES = ("-wal", "-shm", "-journal")
-"""The files that SQLite opens, reads and writes beside a database."""
+"""The endings of the files that SQLite opens, reads and writes beside a database."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -41,7 +41,10 @@ def strange(path: str, why: str) -> CatalogUnavailable:
 
 
 def refuse_strange(path: str, catalog: os.stat_result) -> None:
-    """Raise CatalogUnavailable if a file that SQLite would open beside the catalog at `path` may belong to somebody else."""
+    """Raise CatalogUnavailable if a file that SQLite would open beside the catalog at `path` must not be touched.
+
+    A file with another hard link is refused, too, if other users may write the directory: it may belong to somebody else.
+    """
     for end in SQLITE_FILES:
         try:
             found = os.lstat(path + end)

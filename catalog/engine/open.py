@@ -53,7 +53,7 @@ def open_reader(where: str) -> Reader:
 
 def _check_installed() -> None:
     """Raise CatalogUnavailable if the driver for a catalog on a server is not installed."""
-    from catalog.collector import CollectorPaused  # not for a file, which loads so little that it makes no difference
+    from catalog.collector import CollectorPaused  # not for a file: so little is loaded that it makes no difference
 
     try:
         with CollectorPaused():
@@ -76,7 +76,10 @@ def open_briefly(where: str) -> BriefReader:
 
 
 def open_commits(where: str) -> Commits | None:
-    """Return an object that detects commits to the catalog at a path; None for a URL, because a server is as slow to ask as a question."""
+    """Return an object that detects commits to the catalog at a path.
+
+    Return None for a URL, because checking a server for commits takes as long as running a query.
+    """
     if is_url(where):
         return None
     from catalog.engine.sqlite.commits import Commits
@@ -103,7 +106,10 @@ def open_writer(where: str, *, timeout: float | None = None, create: bool = True
 
 
 def keep_open(where: str) -> Kept:
-    """Return the catalog at a path or URL, to be kept open between questions. The first question opens it."""
+    """Return the catalog at a path or URL, to be kept open between questions. The first question opens it.
+
+    Raises CatalogUnavailable if the driver for a URL is not installed.
+    """
     if is_url(where):
         _check_installed()
         from catalog.engine.postgres.kept import KeptPostgres

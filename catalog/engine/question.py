@@ -52,7 +52,7 @@ class Frame(NamedTuple):
     """A piece of an answer: the columns (only once), rows (each marshalled separately), and in the last frame how the answer ended.
 
     `is_last` marks the last frame. `is_cut` means that the page was full before the last row. `is_spent` means that the process will
-    not run another statement. `trouble` is one of the kinds below with its words, or None.
+    not run another statement. `trouble` is one of the kinds below and a text that explains it (may be empty), or None.
     """
 
     columns: list[str] | None
@@ -64,11 +64,11 @@ class Frame(NamedTuple):
 
 
 REFUSED = "refused"
-"""The statement does more than read public views; the words say what it tried."""
+"""The statement does more than read public views; the text says what it tried."""
 NO_QUESTION = "no question"
 """The statement returns no rows."""
 WRONG = "wrong"
-"""The statement is not valid SQL or fails; the words are the engine's message."""
+"""The statement is not valid SQL or fails; the text is the engine's message."""
 LATE = "late"
 """The statement exceeded its time limit."""
 MEMORY = "memory"
@@ -76,15 +76,15 @@ MEMORY = "memory"
 LONG = "long"
 """A row is longer than ROW_BYTES."""
 ENDED = "ended"
-"""The process that ran the statement was ended; the words say how."""
+"""The process that ran the statement ended; the text says how."""
 ERROR = "error"
-"""An error of catalog.errors; the words are its type and message, separated by a space."""
+"""An error of catalog.errors; the text is its type and message, separated by a space."""
 DEFECT = "defect"
 """An unexpected error."""
 
 
 class Stopped(Exception):
-    """A statement did not finish: `kind` is one of the constants above, and `words` are its words."""
+    """A statement did not finish: `kind` is one of the constants above, and `words` is the text that explains it."""
 
     def __init__(self, kind: str, words: str = "") -> None:
         super().__init__(kind, words)

@@ -17,7 +17,10 @@ def version_of(text: object, where: str) -> Version:
 
 
 def check_readable(text: object, known: Version, where: str) -> None:
-    """Raise CatalogVersion if the schema of the catalog at `where` is older than `known`, or has another major version."""
+    """Raise CatalogVersion if the schema of the catalog at `where` is older than `known`, or has another major version.
+
+    Raises CatalogUnavailable if `text` is not a version.
+    """
     version = version_of(text, where)
     if version[0] != known[0]:
         what = "upgrade ocicat" if version[0] > known[0] else "run 'ocicat db upgrade'"
@@ -27,7 +30,10 @@ def check_readable(text: object, known: Version, where: str) -> None:
 
 
 def is_older(text: object, known: Version, where: str) -> bool:
-    """Return whether the catalog at `where` must be upgraded before it is written. Raises CatalogVersion if its major version is newer."""
+    """Return whether the catalog at `where` must be upgraded before it is written.
+
+    Raises CatalogVersion if its major version is newer, and CatalogUnavailable if `text` is not a version.
+    """
     version = version_of(text, where)
     if version[0] > known[0]:
         raise CatalogVersion(f"{where} has schema {text} and this ocicat knows {known[0]}: upgrade ocicat")

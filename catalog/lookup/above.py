@@ -31,7 +31,7 @@ def _order(row: Row) -> tuple[int, str, int]:
 
 
 class Above:
-    """The indexes in the stores that are above the manifests `targets` (ids of contents), and the entries above these indexes."""
+    """Finds, in every store, the indexes above the manifests `targets` (ids of contents), and the entries that point to these indexes."""
 
     def __init__(self, reader: Reader, targets: Iterable[int]) -> None:
         self._reader = reader
@@ -47,7 +47,7 @@ class Above:
                     self.entries[row[ENTRY_ID]] = row
 
     def first(self, passes: Callable[[Match], bool]) -> dict[int, list[Row]]:
-        """Return for each target, per store, the first entry above it that passes, in the order in which stores answer."""
+        """Return, for each target, the first entry of each store that is above it and passes, in the order in which stores answer."""
         found: dict[int, list[Row]] = {}
         done: tuple[set[Node], set[Node]] = set(), set()
         for row in sorted(self.entries.values(), key=_order):
@@ -57,7 +57,7 @@ class Above:
         return found
 
     def in_turn(self, targets: Iterable[int]) -> dict[int, list[Row]]:
-        """Return for each target the entries above it that are not above an earlier target, in the order of answers."""
+        """Return, for each target, the entries above it that are not above an earlier target, in the order in which they answer."""
         at: dict[Node, list[Row]] = {}
         for row in self.entries.values():
             at.setdefault((row[STORE_ID], row[CONTENT_ID]), []).append(row)
@@ -76,7 +76,10 @@ class Above:
         return found
 
     def newly_below(self, row: Row, done: tuple[set[Node], set[Node]]) -> Iterator[int]:
-        """Yield the targets below an entry that are not in `done`, which holds the sets of nodes already yielded and entered."""
+        """Yield the targets below an entry that were not yielded before.
+
+        `done` holds two sets, the nodes already yielded and the nodes already entered, and is updated.
+        """
         yielded, entered = done
         store_id = row[STORE_ID]
         todo = [row[CONTENT_ID]]
@@ -113,7 +116,7 @@ class Above:
                 todo.append((store_id, parent))
 
     def _above(self, content_id: int) -> dict[int, list[int]]:
-        """Return the indexes that list a content, by the id of their store."""
+        """Return the ids of the indexes that list a content, by the id of the store that has them."""
         if content_id not in self._parents:
             found: dict[int, list[int]] = {}
             for store_id, parent in self._reader.rows("PARENTS", {"content_id": content_id}):

@@ -70,7 +70,7 @@ def last_hint(reader: Reader, text: str) -> str:
     word = last.partition(":")[0] or last[1:]
     finding = (
         f"'ocicat find {word}' looks for parts of names, " if is_tag(word) else ""
-    )  # no pattern, and no control characters
+    )  # a tag has no wildcards and no control characters
     return f"{finding}'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts"
 
 
@@ -98,9 +98,9 @@ def malformed_hint(reader: Reader, text: str) -> str:
 
 
 def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
-    """Return advice for a user who wrote the beginning of a digest without its algorithm; empty if no known digest begins so.
+    """Return advice for a user who wrote a digest, or the beginning of one, without its algorithm; empty if no known digest begins so.
 
-    `command` is what to write before the digest of a manifest, if that differs from the present command.
+    `command` is the command to write before the digest of a manifest; empty if the command that the user ran also takes a digest.
     """
     digits = text.removeprefix("@").lower().rstrip("….")
     if len(digits) < PREFIX_DIGITS or digits.strip("0123456789abcdef"):
@@ -117,7 +117,10 @@ def digest_hint(reader: Reader, text: str, *, command: str = "") -> str:
 
 
 def layout_hint(reader: Reader, text: str) -> str:
-    """Return advice for a user who wrote the name or path of a store instead of an image; empty if there is no such store."""
+    """Return advice for a user who wrote the name or path of a store instead of an image, or the path of a layout that is not registered.
+
+    Empty if the text is neither.
+    """
     from catalog.lookup.find import find
     from catalog.lookup.stores import named_place, place_of
 
@@ -144,7 +147,7 @@ def layout_hint(reader: Reader, text: str) -> str:
 def ending_hint(reader: Reader, text: str) -> str:
     """Return advice for a user who wrote the name of a store without the name of its root, such as `images` for `srv/images`.
 
-    Empty if there is no such store, or several. This takes one search per root, and there are few roots.
+    Returns an empty string if there is no such store, or several. At most _MOST_ROOTS roots are tried, with two searches each.
     """
     from catalog.lookup.find import find
     from catalog.lookup.stores import named_place
@@ -216,7 +219,7 @@ def repository_hint(reader: Reader, query: Query) -> str:
 
 
 def tags_hint(reader: Reader, query: Query) -> str:
-    """Return which tags the repository of a name has, and how to list them; empty if it has no tags."""
+    """Return advice that names the tags of the repository of a name, and how to list them; empty if it has no tags."""
     tags: list[str] = []
     while len(tags) <= _MOST_NAMED:
         row = reader.row("NEXT_TAG_OF", {"repository": query.repository, "low": tags[-1] if tags else ""})
@@ -245,7 +248,7 @@ def part_hint(reader: Reader, digest: str) -> str:
 
 
 def pinned_hint(reader: Reader, query: Query, place: NamedStore | None = None) -> str:
-    """Return which entry has the requested name pinned to a digest other than its own; empty if there is none.
+    """Return advice that names an entry with the requested name pinned to a digest other than its own; empty if there is none.
 
     Such a name is not a key (docs/resolution.md). crane and hauler write NAME:TAG@INDEX on the manifest of one platform.
     """

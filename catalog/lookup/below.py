@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Row = tuple[Any, ...]
 
 MOST_KNOWN = 100_000
-"""The maximum number of results that are kept, some 30 MB."""
+"""The maximum number of results that are kept. They take about 30 MB."""
 UNREAD, MANIFEST, INDEX = 0, 1, 2
 """Kinds of content, as in catalog.db.kinds."""
 ATTESTATION = "unknown/unknown"
@@ -64,7 +64,7 @@ def platforms_of(reader: Reader, store_id: int, content_id: int, kind: int) -> l
     The list is empty if they are not known yet.
     """
     if kind == MANIFEST:
-        # Only blocks.py caches it, because caching is no cheaper than asking for it once.
+        # Only blocks.py caches this: one query costs no more than caching its result here.
         kept: str | bool | None = reader.known.get(("platform", store_id, content_id), False)
         if isinstance(kept, bool):
             config = config_of(reader, content_id, store_id)
@@ -110,7 +110,7 @@ def platforms_below(reader: Reader, store_id: int, top: int) -> tuple[str, ...]:
 
 
 def _is_entered(row: Row) -> bool:
-    """Return whether a child is an index whose children determine its platforms, and not its descriptor."""
+    """Return whether a child is an index whose platforms are determined by its children, not by its descriptor."""
     return row[2] == INDEX and (bool(row[6]) or row[3] is None)
 
 

@@ -30,7 +30,7 @@ _FIRST = 32
 _MOST_PARTS = 20_000
 """As in catalog.db.recursive: if a statement returns more rows than this, they are incomplete."""
 _MOST_BLOBS, _MOST_MANIFESTS = 9_000, 900
-"""Less than the limits of the views (catalog.db.recursive), so that the limits of the views never apply here."""
+"""Lower than the limits of the views (catalog.db.recursive), so that those never apply here."""
 _MOST_CHARACTERS = 2_000_000
 """How many characters of labels a block may have."""
 _CHILD, _CONFIG = range(2)
@@ -61,7 +61,10 @@ class Blocks:
         self._at_once = MOST_ENTRIES
 
     def learned(self, items: Iterable[T]) -> Iterator[T]:
-        """Yield the items, each after its facts were read. If iterating over `items` raises, the items before are yielded first."""
+        """Yield the items, each after its facts were read. If `items` raises, the items before that come first.
+
+        Nothing is read for a reader of the past.
+        """
         if self._reader.past is not None:
             yield from items
             return
@@ -178,7 +181,7 @@ class _Block:
                 raise _TooMuch
 
     def _keep(self, top: Row, kind: int) -> None:
-        """Keep the facts about one content, unless it is an index that lists anything other than images."""
+        """Keep the facts about one content, unless it is an index that lists anything other than images or exceeds a limit."""
         content_id, store_id, known = top[0], self._store_id, self._known
         parts = self._parts.get(content_id, [])
         children = [row for row in parts if row[_ROLE] == _CHILD]
@@ -220,7 +223,7 @@ class _Block:
         return next((name for name in names if name is not None), None)
 
     def _total(self, top: Row, kind: int, parts: list[Row]) -> int | bool | None:
-        """Return the total size in bytes of everything that is reached, None if it is not known, or False to leave it to a query.
+        """Return the total size in bytes of all blobs that a content reaches, None if it is unknown, or False to leave it to a query.
 
         The value is the same as that of TOTAL_SIZE in catalog.db.recursive for an image, or for an index of images.
         """

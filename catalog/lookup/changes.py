@@ -29,7 +29,7 @@ FIELDS = ("cursor", "at", "change", "store", "path", "name", "repository", "tag"
 """The keys of an object of `changes`, in order."""
 
 _DIGITS = 18
-"""The maximum number of digits of a number in a cursor; the catalog contains no longer numbers."""
+"""The maximum number of digits of a number in a cursor. No number in the catalog has more."""
 
 _NEVER = 1 << 62
 _FEW = 8
@@ -37,8 +37,10 @@ _FEW = 8
 
 
 class Position:
-    """How far the changes of a host were followed: the number of a moment, the time of the clock at it, and how many of its
-    changes were delivered, or None for all of them. Moment 0 is before the first.
+    """How far the changes of one host have been followed.
+
+    `moment` is the number of a moment, or 0 for the time before the first. `at` is the clock's time at that moment, in milliseconds
+    since 1970, UTC. `done` is how many changes of that moment were delivered, or None if all were.
     """
 
     __slots__ = ("at", "done", "moment")
@@ -53,10 +55,11 @@ class Position:
 
 
 class Change:
-    """From the time `at` on (milliseconds, UTC), a name of a store answers with the digest `new`. Before, it answered with `old`.
+    """From the time `at` on, a name of a store answers with the digest `new`. Before, it answered with `old`.
 
-    Either is None if the name did not answer. If `tag` is None, an entry with the digest `new` was added, or an entry with the digest
-    `old` was removed. `store` is the name that the store had then. `cursor` is the position to continue from after this change.
+    `at` is in milliseconds since 1970, UTC. A digest is None if the name did not answer. If `tag` is None, an entry with the digest
+    `new` was added, or an entry with the digest `old` was removed. `store` is the name that the store had then. `cursor` is the
+    position to continue from after this change.
     """
 
     __slots__ = ("at", "cursor", "new", "old", "path", "repository", "store", "store_id", "tag")
@@ -93,7 +96,10 @@ class Change:
 
 
 class Followed:
-    """The changes of a catalog after `positions`, which are by the id of the host. Other hosts are followed from their beginning."""
+    """The changes of a catalog after `positions`, which maps the id of each host to its position.
+
+    A host that has no position is followed from its first moment.
+    """
 
     def __init__(self, positions: dict[int, Position]) -> None:
         self.positions = positions
@@ -101,7 +107,7 @@ class Followed:
 
     @property
     def cursor(self) -> str:
-        """The text of the position to continue from; `parsed` reads it."""
+        """The positions to continue from, as text; `parsed` reads it."""
         return "-".join(f"{host}.{position}" for host, position in sorted(self.positions.items()))
 
     def changes(self, reader: Reader) -> Iterator[Change]:
@@ -116,20 +122,23 @@ class Followed:
             yield from self._of(reader, host, number, at, label)
 
     def _moments(self, reader: Reader, host: int) -> Iterator[tuple[int, int, int, int]]:
-        """Yield the moments of a host that are to be read: the time of each, the host, its number, and the time of the clock."""
+        """Yield each moment of a host that is still to be read: its time, the id of the host, its number, and the time of the clock at it.
+
+        The two times differ if the clock was wrong.
+        """
         labels = mended_labels(reader, host, time.time_ns() // 1_000_000) or {}
         position = self.positions.setdefault(host, Position())
         # A moment whose changes were delivered only in part is read again.
         after = position.moment if position.done is None else position.moment - 1
         check_kept(reader, host, position)
         while some := list(reader.rows("MOMENTS_AFTER", {"host_id": host, "moment": after})):
-            self._others = None  # its spans end with the moments that existed when it was read
+            self._others = None  # the spans that it has read do not end at moments that were added later
             for number, at, label in some:
                 yield labels.get(number, label), host, number, at
             after = some[-1][0]
 
     def _of(self, reader: Reader, host: int, number: int, at: int, label: int) -> Iterator[Change]:
-        """Yield the changes of a moment that were not delivered yet."""
+        """Yield the changes of a moment that have not been delivered yet."""
         before = self.positions[host]
         skip = before.done or 0 if before.moment == number else 0
         last: tuple[int, list[tuple[Any, ...]]] | None = None
@@ -139,7 +148,7 @@ class Followed:
                 self.positions[host] = Position(number, at, last[0])
                 yield Change(label, self.cursor, last[1])
             last = count, rows
-        check_kept(reader, host, before)  # retention dropped nothing while it was read
+        check_kept(reader, host, before)  # once more, because retention may have dropped changes while they were read
         self.positions[host] = Position(number, at)
         if last is not None and last[0] > skip:
             yield Change(label, self.cursor, last[1])
@@ -173,7 +182,7 @@ def _of_names(reader: Reader, number: int) -> Iterator[list[tuple[Any, ...]]]:
 class _Others:
     """Determines whether a store had an entry without a tag for a content both before and after a moment.
 
-    The moments of a store must be given in order. The spans of a content that a store had again and again are read only once.
+    The moments of a store must be given in order. The spans of a content that a store gained and lost many times are read only once.
     """
 
     def __init__(self, reader: Reader) -> None:
@@ -192,7 +201,7 @@ class _Others:
         return before > 0 and last[before - 1] > number
 
     def _read(self, store_id: int, content_id: int, number: int) -> dict[int | None, tuple[list[int], list[int]]]:
-        """Return for each repository when its entries began, in order, and for each the latest end of the entries up to it."""
+        """Return two lists for each repository: when its entries began, in order, and the latest end of the entries begun by then."""
         spans: dict[int | None, tuple[list[int], list[int]]] = {}
         asked = {"store_id": store_id, "content_id": content_id, "moment": number}
         for repository_id, began, ended in list(self._reader.rows("UNNAMED_SPANS", asked)):
@@ -203,7 +212,7 @@ class _Others:
 
 
 def check_kept(reader: Reader, host: int, position: Position) -> None:
-    """Raise UsageError unless the catalog still has all changes of a host after a position."""
+    """Raise UsageError unless the position belongs to this catalog and all changes of the host after it are still kept."""
     if position.moment:
         row = reader.row("MOMENT", {"host_id": host, "moment": position.moment})
         if row is not None and row[0] != position.at:
@@ -219,7 +228,7 @@ def check_kept(reader: Reader, host: int, position: Position) -> None:
     # What ended at the first kept moment itself is dropped too.
     if position.moment < kept[0] or (position.moment == kept[0] and position.done is not None):
         raise UsageError(
-            f"some changes since then are no longer kept: ask for --since {rfc3339(kept[2])} or later, compare what you"
+            f"some changes since then are no longer kept: use --since {rfc3339(kept[2])} or later, compare what you"
             " have with the present catalog ('ocicat query'), and see retention.history_days"
         )
 
@@ -234,7 +243,7 @@ def from_now(reader: Reader) -> Followed:
 
 
 def from_beginning(reader: Reader) -> tuple[Followed, int | None]:
-    """Return all changes that are kept, and since when they are kept (milliseconds since 1970), or None if all are kept."""
+    """Return all changes that are kept, and the time from which they are kept (milliseconds since 1970), or None if all are kept."""
     positions: dict[int, Position] = {}
     since: int | None = None
     for (host,) in list(reader.rows("HOSTS", {})):
@@ -283,4 +292,4 @@ def _is_number(text: str) -> bool:
 
 
 def _foreign(cursor: str) -> UsageError:
-    return UsageError(f"{shown(cursor)} is not a cursor of this catalog: ask for --since TIME instead")
+    return UsageError(f"{shown(cursor)} is not a cursor of this catalog: use --since TIME instead")

@@ -38,7 +38,8 @@ ADDED, REMOVED, MOVED = CHANGES = "added", "removed", "moved"
 class Side:
     """One side of a comparison: the stores with these ids, as `reader` sees them, now or at an earlier time.
 
-    `ids` is empty if no store had the requested name at that time.
+    `ids` is empty if no store had the requested name at that time. `note` is called with a message for each store that is missing or
+    answers with its last entries.
     """
 
     def __init__(self, reader: Reader, ids: frozenset[int], note: Callable[[str], None]) -> None:
@@ -49,7 +50,7 @@ class Side:
                 continue
             self.names[store_id] = name
             if state == "missing":
-                note(f"store {shown(name)} has been missing since {rfc3339(since)}: it has nothing to compare")
+                note(f"store {shown(name)} has been missing since {rfc3339(since)}: it has no entries to compare")
             elif state in ("invalid", "unreadable"):
                 note(f"store {shown(name)} has been {state} since {rfc3339(since)}: using its last entries")
         self.answers: Answers = {}

@@ -1,6 +1,6 @@
 """Complete names, tags, digests, repositories and stores, given their beginning, by searches in ranges of an index.
 
-Nothing is scanned: each search finds the next value in a range. At most a hundred candidates are offered. If there are
+Nothing is scanned: each search finds the next value in a range. At most a hundred candidates of a kind are offered. If there are
 more, groups of candidates are offered instead: common beginnings up to the next `/`, or else up to the next character. A
 shell inserts the common prefix of all candidates, so a truncated list would mislead it.
 """
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from catalog.engine.names import Name
 
 MOST = 100
-"""The maximum number of candidates."""
+"""The maximum number of candidates of one kind."""
 _FIRST, _LAST = "\x01", "\U0010ffff"
-"""The least and the greatest character in a text of the catalog, which never contains NUL."""
+"""The least and the greatest character that a text in the catalog can contain. NUL never occurs."""
 _HUB, _OFFICIAL = "docker.io/", "docker.io/library/"
 _LAYOUT = "oci-layout://"
 
@@ -107,7 +107,7 @@ class Completer:
         return [(f"{written}:{name[len(full) :]}", whole) for name, whole in offers]
 
     def _offers(self, statement: Name, prefix: str, delimiter: str = "") -> list[Offer]:
-        """Return the values that begin with `prefix`, or groups of them if there are too many."""
+        """Return the values that begin with `prefix`, groups of them if there are too many, or nothing if there are too many groups."""
         offers = list(islice(self._each(statement, prefix, _itself), MOST + 1))
         if len(offers) <= MOST:
             return offers
@@ -126,7 +126,10 @@ class Completer:
     def _each(
         self, statement: Name, prefix: str, cut: Callable[[str], str], skipped: str | None = None
     ) -> Iterator[Offer]:
-        """Yield each value that begins with `prefix`, shortened by `cut`. One search skips all values with the same result."""
+        """Yield the values that begin with `prefix`, but not with `skipped`, each shortened by `cut` and yielded once.
+
+        One search skips all values that `cut` shortens to the same text.
+        """
         low, high = prefix, upper_bound(prefix) or _LAST
         while True:
             row = self._searches.row(statement, {"low": low, "high": high})

@@ -80,7 +80,7 @@ def containing(reader: Reader, digest: str) -> Iterator[Row]:
 
 
 def holds(reader: Reader, match: Match, digest: str) -> bool:
-    """Return whether the digest is that of a referrer, of its config or of one of its layers."""
+    """Return whether the digest is that of the referrer `match`, of its config or of one of its layers."""
     if match.digest == digest:
         return True
     rows = list(reader.rows("NEEDED", {"digest": match.digest, "store_id": match.store_id}))
@@ -154,7 +154,7 @@ def images_of(reader: Reader, match: Match) -> list[Child]:
 
 
 def has_label(reader: Reader, match: Match, key: Wanted, value: Wanted | None) -> bool:
-    """Return whether the image, or an image below the index, has a label `key`, with `value` if that is not None."""
+    """Return whether the image, or an image below the index, has a label whose key and value match. None matches any value."""
 
     def has(content_id: int) -> bool:
         return _has_pair(reader.rows("LABELS_OF", {"content_id": content_id}), key, value)
@@ -163,10 +163,10 @@ def has_label(reader: Reader, match: Match, key: Wanted, value: Wanted | None) -
 
 
 def has_annotation(reader: Reader, match: Match, key: Wanted, value: Wanted | None) -> bool:
-    """Return whether the entry, or a manifest that it is or reaches, has an annotation `key`, with `value` if that is not None.
+    """Return whether the entry, or a manifest that it is or reaches, has an annotation whose key and value match.
 
-    The descriptors of layers and of the children of an index count too. The annotations of an entry do not count for a
-    referrer below it.
+    None matches any value. The descriptors of layers and of the children of an index count too. The annotations of an entry do
+    not count for a referrer below it.
     """
     annotations = match.value("annotations") if match.how is None or match.below is None else None
     if isinstance(annotations, dict) and _has_pair(annotations.items(), key, value):

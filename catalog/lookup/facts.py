@@ -54,7 +54,7 @@ def created(reader: Reader, store_id: int, content_id: int, kind: int) -> int | 
 
 
 def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
-    """Return the labels of an image, or of all images of an index; the first image that has a label determines its value."""
+    """Return the labels of an image, or of the images that an index lists; the first image that has a label determines its value."""
     known = known_results(reader)
     kept: dict[tuple[int, int], dict[str, str]] = known.setdefault("labels", {})
     if (store_id, content_id) in kept:
@@ -70,7 +70,7 @@ def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
 
 
 def keep_labels(known: dict[object, Any], of: tuple[int, int], found: dict[str, str]) -> None:
-    """Keep the labels of an image, given the ids of its store and content. If all are too long together, forget the others."""
+    """Keep the labels of an image, given the ids of its store and content. If all kept labels become too long, forget the others."""
     kept: dict[tuple[int, int], dict[str, str]] = known.setdefault("labels", {})
     characters = sum(len(key) + len(value) for key, value in found.items())
     known["characters"] = known.get("characters", 0) + characters
@@ -85,7 +85,7 @@ def _down(reader: Reader, store_id: int, top: int, kind: int, what: str) -> tupl
     """Return the chain of indexes with only one child that leads down from `top`, and the content at its end.
 
     The chain also ends at content for which `what` is known. Many entries may lead to the same content through such indexes, and
-    this way it is not read again for each entry. Other content may share blobs with its siblings.
+    this way it is not read again for each entry. Indexes with several children are not followed, because these may share blobs.
     """
     if kind != INDEX:
         return [], top

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from catalog.lookup.starts import Start
 
 FEW = 1_000
-"""Fewer candidates than this are tested one by one. If every filter selects more, the filters compute sets of entries instead."""
+"""Fewer candidates than this are few enough to be tested one by one."""
 _ENOUGH = 50
 """Once a filter selects this few candidates, no narrower filter is looked for."""
 
@@ -79,7 +79,7 @@ class EntryFilters:
         return next((name for name, value in given.items() if value), None)
 
     def past_refuses(self) -> str | None:
-        """Return the first given option that cannot be used with `--at`, because only names and tags are kept of the past; else None."""
+        """Return the first given option that cannot be used with `--at`, or None. Only the filters for names, tags and stores can be."""
         given = {
             "--digest": self.digest,
             "--media-type": self.media_type,
@@ -94,7 +94,7 @@ class EntryFilters:
         return [asked for asked in (self.contains, self.referrers_of) if asked and asked.kind != kinds.DIGEST]
 
     def narrowing(self, asking: Asking) -> Narrowing:
-        """Apply the filters to a catalog. Raises NotFound, Ambiguous, and NotInTime if manifests are still being read."""
+        """Apply the filters to a catalog. Raises NotFound, Ambiguous, UnknownStore, and NotInTime if manifests are still being read."""
         return Narrowing(self, asking)
 
     def passes_entry(self, match: Match) -> bool:
@@ -102,14 +102,14 @@ class EntryFilters:
         return self._is_named(match)
 
     def says(self, match: Match) -> bool:
-        """Return whether the descriptor has the requested digest."""
+        """Return whether the descriptor has the requested digest, or one that begins with the requested prefix, if there is one."""
         if self.digest is None:
             return True
         wanted = self.digest.digest or ""
         return match.digest == wanted if self.digest.kind == kinds.DIGEST else match.digest.startswith(wanted)
 
     def _is_named(self, match: Match) -> bool:
-        """Return whether one key of the entry passes all filters for names."""
+        """Return whether one key of the entry passes all filters for names; with `--unnamed`, whether the entry has no key."""
         if not self.unnamed and self.tag is None and self.repository is None:
             return True
         if self.unnamed:
@@ -288,7 +288,7 @@ def _matches(reader: Reader, rows: Iterable[tuple[Any, ...]]) -> Iterator[Match]
 
 
 def _digest_of(asking: Asking, query: Query) -> str:
-    """Return the one digest that a query means. Raises NotFound and Ambiguous."""
+    """Return the one digest that a query means. Raises NotFound, Ambiguous, UnknownStore and NotInTime."""
     if query.kind == kinds.DIGEST:
         return query.digest or ""
     if query.kind == kinds.DIGEST_PREFIX:
@@ -335,7 +335,7 @@ def _one(text: str, option: str) -> Query:
 
 
 class _Repository:
-    """The value of `--repository`: a repository or a pattern. Raises UsageError if it can be neither."""
+    """The value of `--repository`: a repository or a pattern. Raises UsageError if it is neither."""
 
     def __init__(self, text: str) -> None:
         self.name: str | None = None

@@ -189,10 +189,12 @@ def _nth(reader: Reader, place: NamedStore, query: Query) -> Iterator[Row]:
     """Yield element N of the list for `oci:PATH:@N`, counted from 0, including unusable elements (oci_transport.go).
 
     The catalog keeps the order of entries only where it decides an answer, so the digest is read from the file itself. Raises
-    NotInTime if the file has changed since the catalog read it.
+    UsageError for a question about the past, and what `digest_of_element` raises, such as NotInTime for a file that has changed.
     """
     if reader.past is not None:
-        raise UsageError(f"{shown(query.text)}: numbers are not kept for the past: ask for oci:PATH:REF or a digest")
+        raise UsageError(
+            f"{shown(query.text)} cannot be used for the past, which has no numbers of entries: use oci:PATH:REF or a digest"
+        )
     from catalog.lookup.nth import digest_of_element
 
     digest = digest_of_element(reader, place, query)

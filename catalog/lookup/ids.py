@@ -1,4 +1,4 @@
-"""Sets of ids that may have a million members, and the text in which a statement takes them."""
+"""Sets of ids that may have a million members, and the text in which they are passed to a statement."""
 
 from __future__ import annotations
 

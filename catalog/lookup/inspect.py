@@ -24,7 +24,7 @@ LIMIT = 10
 """The default number of items per section."""
 _COUNTED = MOST_ROWS
 _SHARED_COUNTED = 1_000
-"""The number up to which images that share a layer are counted, as in the statement SHARING."""
+"""Images that share a layer are counted up to this number, as in the statement SHARING."""
 _EXAMPLES = 3
 _KINDS = {MANIFEST: "manifest", INDEX: "index"}
 _ROLES = ("manifest", "config", "layer")
@@ -264,7 +264,7 @@ class Page:
                     elif expected is not None and held != expected:
                         from catalog.names.sizes import in_bytes
 
-                        yield store, "truncated-blob", digest, f"{what}: {in_bytes(held)} in place of {expected}"
+                        yield store, "truncated-blob", digest, f"{what}: {in_bytes(held)} instead of {expected}"
 
     def _related(self, statement: Any) -> Iterator[Item]:
         for manifest, content_id in self._manifests():

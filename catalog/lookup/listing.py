@@ -25,7 +25,7 @@ _STALE = ("invalid", "unreadable")
 
 
 def without_ref(asking: Asking, narrowing: Narrowing | None) -> Iterator[Match]:
-    """Yield every entry that may pass `narrowing`, found by the index of its narrowest filter. Only referrers may come more than once."""
+    """Yield every entry that may pass `narrowing`, found by the index of its narrowest filter. Each referrer comes once per store."""
     reader, scope = asking.reader, asking.stores
     if asking.by_spans:
         return once(asking.past(None))
@@ -43,7 +43,7 @@ def without_ref(asking: Asking, narrowing: Narrowing | None) -> Iterator[Match]:
 
 
 def counted(asking: Asking, narrowing: Narrowing | None) -> int | None:
-    """Return the number of entries that pass `narrowing` if an index alone can tell; else None, and the caller has to list them.
+    """Return the number of entries that pass `narrowing` if a database index alone shows it; else None, and the caller has to list them.
 
     The notes are the same as for the list.
     """

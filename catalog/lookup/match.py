@@ -24,7 +24,7 @@ CONTENT_ID = _AT["content_id"]
 CONTENT_KIND = _AT["content_kind"]
 PLATFORM = _AT["platform"]
 SOURCE = _AT["source"]
-"""The position of the source of the key with which an entry is shown. The source is null if the entry has no key."""
+"""The position in a row of the source of the key that is shown for an entry. The source is null if the entry has no key."""
 _STATE = _AT["state"]
 _SINCE = _AT["state_since"]
 
@@ -61,9 +61,9 @@ HELD = frozenset(
     ("store", "path", "name", "names", "repository", "tag", "ref_name", "image_name", "digest", "media_type", "size",
      "artifact_type", "listed", "shadowed", "fallback")
 )  # fmt: skip
-"""The keys that have values for the past. The values of the other keys are null for the past."""
+"""The keys that have values in answers about the past. The other keys are null there."""
 STORED = {field: _AT[field] for field in HELD if field in _AT and field != "shadowed"}
-"""The position in a row of each key whose value is shown as it is stored, for the present and the past: most of what is printed."""
+"""The position in a row of each key whose value is printed as it is stored, for the present and for the past."""
 
 
 class Match:
@@ -236,7 +236,7 @@ class Match:
 
     @property
     def state_since(self) -> int:
-        """Since when the store has been in that state, in milliseconds since 1970, UTC."""
+        """When the store entered that state, in milliseconds since 1970, UTC."""
         found: int = self.row[_SINCE]
         return found
 
@@ -306,7 +306,7 @@ class Match:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of the image, or of all images of an index."""
+        """The labels of the image, or of the images that an index lists."""
         found = self._fact("labels")
         return found if isinstance(found, dict) else {}
 

@@ -71,7 +71,7 @@ class Span:
 
 
 class PastMatch(Match):
-    """A match made from the span that answered at a time."""
+    """A match that is made from a span, for a time at which the name had the digest of the span."""
 
     __slots__ = ()
 
@@ -130,7 +130,10 @@ def _spans(reader: Reader, query: Query | None) -> Iterator[Span]:
     elif query.kind == kinds.PATTERN:
         yield from _by_pattern(reader, query)
     else:
-        raise UsageError(f"{shown(query.text)}: history is kept by name and tag: give a name, ':TAG' or a pattern")
+        raise UsageError(
+            f"{shown(query.text)} cannot be looked up in history, which is kept by name and tag: give a name, ':TAG' or a"
+            " pattern"
+        )
 
 
 def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
@@ -146,10 +149,10 @@ def spans_of_digest(reader: Reader, digest: str) -> Iterator[Span]:
 
 
 def in_stores(reader: Reader, texts: tuple[str, ...]) -> Callable[[Span | Change], bool]:
-    """Return a function that tests whether a span or change belongs to a store in `--store`.
+    """Return a function that tests whether a span or change belongs to a store that `--store` selects.
 
-    `texts` are names that a store had at that time, paths, or globs. Raises UnknownStore for a text that matches no store, present
-    or past.
+    `texts` are names that the store had at the time of the span or change, paths, or globs. Raises UnknownStore for a text that
+    matches no store, present or past.
     """
     tests = [_is_of(reader, text) for text in texts]
     return lambda span: any(test(span) for test in tests)

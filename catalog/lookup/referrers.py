@@ -25,7 +25,7 @@ _WAY_OF = {
     "containerd": 3,
     "kind": 4,
 }
-"""The index in _WAYS for each word in the catalog. The way with the lowest index is reported."""
+"""The index in _WAYS for each value of `referrer.how`. If a manifest refers in several ways, the one with the lowest index is reported."""
 
 
 class Referrers:
@@ -81,7 +81,7 @@ class Referrers:
             yield self._itself(row, by) if by in itself else self._below(row, by)
 
     def _shown(self, match: Match) -> Row | None:
-        """Return the row that shows the entry of a referrer; None if the entry is not a referrer and has none below it."""
+        """Return the row with which to show the entry of a match; None if the entry is neither a referrer nor above one."""
         found = self._above.entries.get(match.entry_id)
         if found is None and match.digest in self._how:
             key = "referrer", match.digest

@@ -65,7 +65,7 @@ class Asking:
         return self.reader.past is not None and self.reader.past.numbers is None
 
     def matches(self, query: Query) -> Iterator[Match]:
-        """Yield every match that may be an answer, in order. Raises UnknownStore."""
+        """Yield every match that may be an answer, in order. Raises UsageError (such as UnknownStore) and CatalogUnavailable."""
         self.reader.known.clear()
         if self.by_spans:
             yield from self.past(query)
@@ -85,7 +85,7 @@ class Asking:
         """Return the one answer, or with `first` the answer of the first store that has one.
 
         With `needs`, `shadowed` also tries the shadowed entries of a store if the entry that answers is not complete.
-        Raises NotFound, Ambiguous, UnknownStore, and NotInTime if the answer depends on content that is not read yet.
+        Raises NotFound, Ambiguous, UsageError (such as UnknownStore), and NotInTime if the answer depends on content not read yet.
         """
         self.reader.known.clear()
         if self.by_spans:

@@ -2,10 +2,10 @@
 
 All words must occur, in any letter case. The best matches come first, in the order of the constants below.
 
-The cost depends on the dictionaries, which are small (repositories, stores, titles), and on the keys that one word selects. All
-repositories are searched for as few words as possible: the longest words, which probably select the fewest, come first, and the
-other words are left out once they cannot select fewer. For a word that is in very many repositories, the repositories that have it as
-a whole component come first, then the others in the order of their names. Only the search for a word inside a tag reads all
+The cost depends on the numbers of repositories, stores and titles, which are small, and on the number of keys that one word selects.
+The repositories are searched for as few words as possible: the longest words, which probably select the fewest keys, come first, and a
+word that cannot select fewer keys than an earlier one is skipped. For a word that is in very many repositories, the repositories that
+have it as a whole component come first, then the others in the order of their names. Only the search for a word inside a tag reads all
 different tags, and only if there are not enough results without it.
 """
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 MOST = 50
 """How many results `find` prints by default."""
 _ENOUGH = 2_000
-"""How many keys are examined for better results once there are enough results."""
+"""Once there are enough results, the search ends after this many keys in total, even if others might be better."""
 _COMMON = 2_000
 """If a word is in this many repositories or more, they are not all read at once."""
 _ALL = 1 << 62
 """No limit on the number of repositories."""
 _BATCH = 100
-"""The number of repositories whose keys are read at once, and of results."""
+"""The number of repositories whose keys are read at once, and the number of results that are read at once."""
 _MOST_WORDS = 32
 
 _WHOLE, _COMPONENT, _BEGINNING, _PART = range(4)
@@ -131,7 +131,7 @@ class TextSearch:
     # --- candidates -----------------------------------------------------------------------------------------------
 
     def _groups(self) -> Iterator[Group]:
-        """Yield groups of keys for the word that selects the fewest keys, as estimated from the dictionaries."""
+        """Yield groups of the keys that contain one word: the word that is estimated to select the fewest keys."""
         if len(self.words) == 1:
             return self._groups_of(0)
         total = sum(self._entries.values())
@@ -225,7 +225,7 @@ class TextSearch:
         if self._has_capitals is None:
             any_at_all = {"part": "%", "low": "", "count": 1}
             self._has_capitals = self._reader.row("CAPITAL_REPOSITORIES_WITH", any_at_all) is not None
-        if self._has_capitals:  # it compares `/NAME/`
+        if self._has_capitals:  # this statement compares the pattern with `/NAME/`
             asked["part"] = (
                 f"%/{part}/%"
                 if statement == "REPOSITORIES_WITH_COMPONENT"

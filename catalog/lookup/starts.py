@@ -1,7 +1,7 @@
 """The filters of `query` that can start from a database index (docs/scripts.md).
 
 Each can do two things: test one match, and find all entries that may pass, without reading the others. The first matches are
-tested by a query about each. After TRIED tests, the set of all contents that pass is read at once, so that testing many matches
+tested by one query each. After TRIED tests, the set of all contents that pass is read at once, so that testing many matches
 costs no more than looking them up in a set, no matter whether a reference or another filter found them. Sets are kept until the
 next question (`Reader.known`), because the catalog may change between two questions.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     """The ids of entries and of their stores, grouped by store and in the order of the store's list."""
 
 TRIED = 500
-"""After how many tests of single matches the set of all contents that pass is read."""
+"""After this many tests of single matches, the set of all contents that pass is read."""
 _INDEXED = 128
 """How many characters of a value are in its index: INDEXED of catalog.db.filtering."""
 _LAST = "\U0010ffff" * KEY_BYTES
@@ -72,7 +72,7 @@ class Start:
         raise NotImplementedError
 
     def passes_by_set(self, match: Match) -> bool:
-        """Return the same, by looking it up in the set of everything that passes."""
+        """Return whether a match passes, by a lookup in the set of everything that passes."""
         return self.passes_alone(match)
 
     def seeds(self) -> Iterator[Row]:
@@ -104,7 +104,7 @@ class _OfContents(Start):
 
 
 class _Pairs:
-    """The annotations or labels with a key, and with a value if `value` is not None."""
+    """The annotations or labels whose key matches `key` and, if `value` is given, whose value matches it."""
 
     def __init__(self, reader: Reader, key: Wanted, value: Wanted | None) -> None:
         self._reader = reader
@@ -112,7 +112,7 @@ class _Pairs:
         self.value = value
 
     def keys(self) -> str:
-        """Return the ids of the keys, as a parameter."""
+        """Return the ids of the matching keys, as the parameter `ids` of a statement."""
         if self.key.glob is None:
             rows = self._reader.rows("KEY_OF_ANNOTATIONS", {"key": _storable(self.key.text)})
         else:
@@ -120,13 +120,13 @@ class _Pairs:
         return ids_text([row[0] for row in rows if self.key(row[1])])
 
     def rows(self, statement: Name) -> Iterator[Row]:
-        """Yield the id of the owner and the value of each annotation or label."""
+        """Yield the id of the owner and the value of each matching annotation or label."""
         for row in self._reader.rows(statement, {"ids": self.keys(), **self.bounds()}):
             if self.value is None or self.value(row[1]):
                 yield row
 
     def bounds(self) -> dict[str, str]:
-        """Return the closed range of the beginnings of the values, as parameters."""
+        """Return, as parameters, the closed range in which the first _INDEXED characters of the values lie."""
         if self.value is None:
             return {"low": "", "high": _LAST}
         if self.value.glob is None:
@@ -189,7 +189,7 @@ class Annotated(_OfContents):
         yield from self._pairs.rows("ANNOTATED_BELOW")
 
     def _of_entries(self) -> Iterator[Row]:
-        """Yield entries with such an annotation. The two names of an entry are in separate columns."""
+        """Yield entries with such an annotation. The two names of an entry are searched too: they have columns of their own."""
         yield from self._pairs.rows("ANNOTATED_ENTRIES")
         pairs = self._pairs
         by_ref, by_image = pairs.key(_REF_NAME), pairs.key(_IMAGE_NAME)
@@ -317,7 +317,7 @@ class OfMediaType(Start):
 
 
 class WithoutKeys(Start):
-    """`--unnamed`: the entries that are in no index of names."""
+    """`--unnamed`: the entries that have no lookup key."""
 
     reads_all = True
 

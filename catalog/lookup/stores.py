@@ -83,7 +83,7 @@ def store_ids(reader: Reader, texts: tuple[str, ...]) -> frozenset[int]:
 
 
 def store_id(reader: Reader, text: str) -> int | None:
-    """Return the id of the store with the name or path `text`, or None."""
+    """Return the id of the store with the name or path `text`, or None. Raises InvalidReference for a path with a NUL."""
     found = reader.row("STORE_BY_NAME_OR_PATH", {"store_name": text, "path": None}) if _is_utf8(text) else None
     if found is None and text[:1] in ("/", "."):
         found = _registered(reader, text)

@@ -41,7 +41,7 @@ _ROLES = ("manifest", "config", "layer")
 
 
 class NeededBlob(NamedTuple):
-    """A blob that is needed. `size` is in bytes, or None if it is unknown. `is_carried` is true if every descriptor embeds its data."""
+    """A blob that is needed. `size` is in bytes, or None if unknown. `is_carried` is true if every descriptor of it embeds its data."""
 
     content_id: int
     digest: str
@@ -56,7 +56,7 @@ class NeededBlob(NamedTuple):
 
 
 class Closure:
-    """What some roots need. `blobs` has each blob once, children first; `entries` has the entries of the referrers that were found."""
+    """What the added contents need. `blobs` has each blob once, children first; `entries` has the entries of referrers that were found."""
 
     def __init__(self, reader: Reader, stores: Collection[int], *, referrers: bool) -> None:
         """`stores` are the stores that the images are copied from. With `referrers`, their referrers are included."""
@@ -70,7 +70,7 @@ class Closure:
         self._known: dict[int, NeededBlob] = {}
 
     def add(self, roots: Iterable[int]) -> None:
-        """Add the contents with these ids and all that they need. Raises Incomplete or NotInTime if that is unknown."""
+        """Add the contents with these ids and all that they need. Raises Incomplete or NotInTime if it is unknown what they need."""
         wave = deque(dict.fromkeys(roots))
         while wave:
             self._load(list(wave))
@@ -93,7 +93,7 @@ class Closure:
         return found
 
     def _append(self, root: int) -> list[int]:
-        """Append everything below a root, then the root; return the new contents. Not recursive, because indexes nest deeply."""
+        """Append everything below a root, then the root; return the new contents. Not recursive, because indexes may be nested deeply."""
         new: list[int] = []
         begun: set[int] = set()  # a content that comes again before it is done contains itself
         stack: list[tuple[int, bool]] = [(root, False)]
@@ -131,7 +131,7 @@ class Closure:
             level = list(following)
 
     def _leads_on(self, digest: str, kind: int, flaws: str | None, *, is_leaf: bool) -> bool:
-        """Return whether a content is a manifest that refers to others. Raises Incomplete or NotInTime if that is unknown."""
+        """Return whether a content is a manifest, which refers to others. Raises Incomplete or NotInTime if it is unknown what it needs."""
         if kind in (MANIFEST, INDEX) and flaws is None:
             return True
         if flaws is not None:

@@ -16,7 +16,7 @@ from catalog.plans.destination import Destination, elements, ref_name
 
 
 def rsync_line(row: Copied) -> bytes:
-    """Return a line for `rsync --files-from`, which copies from / to the destination's directory of blobs.
+    """Return a line for `rsync --files-from`, with `/` as the source and the destination's directory of blobs as the target.
 
     `/./` marks where the path below that directory begins. Raises UsageError for a path that contains a newline.
     """

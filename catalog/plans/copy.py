@@ -73,7 +73,7 @@ class Listed(NamedTuple):
 
 
 class CopyPlan:
-    """The plan for some matches, as a context manager. `blobs` returns the blobs to copy; `entries` are to be listed after that."""
+    """The plan for some matches, as a context manager. `blobs` returns what to copy first; `entries` are what to add to index.json then."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class CopyPlan:
         self._open.close()
 
     def blobs(self) -> list[Copied]:
-        """Return the blobs that the destination lacks, each once. Raises Incomplete, which names a blob that no store has."""
+        """Return the blobs that the destination lacks. Raises NotInTime, and Incomplete, which names a blob that no store has."""
         needed = self._closure.blobs
         known = self._destination.bad_and_listed(needed)
         lacking = [
@@ -263,5 +263,5 @@ def _data(store: PlanStore, digest: str) -> str:
             except ValueError:
                 continue
     raise Incomplete(
-        f"{digest}, which index.json of {shown(store.name)} embedded when it was indexed, is no longer there; run 'ocicat index'"
+        f"index.json of {shown(store.name)} no longer embeds {digest}, as it did when it was indexed; run 'ocicat index'"
     )

@@ -34,8 +34,8 @@ _ENTRIES = (
 class Destination:
     """A destination, as a context manager. `path` is its path, and `host` the name of its host if that is another host, or None.
 
-    `blobs` is the directory that new blobs are written to, in a subdirectory per algorithm. `shared` is the same directory if it is
-    the store's shared one, or None.
+    `blobs` is the directory that new blobs are written to, in a subdirectory per algorithm. `shared` is that directory if it is a
+    shared one, else None.
     """
 
     def __init__(self, reader: Reader, text: str, stores: dict[int, PlanStore]) -> None:
@@ -100,7 +100,7 @@ class Destination:
         return f"{self.blobs}/{digest.replace(':', '/', 1)}"
 
     def lists(self, descriptor: dict[str, Any]) -> bool:
-        """Return whether index.json has an entry with the same digest and names. For a store, this asks the catalog."""
+        """Return whether index.json has an entry with the same digest and names. The entries of a store are looked up in the catalog."""
         if self._id is not None:
             rows = self._reader.select(_ENTRIES, {"store_id": self._id, "digest": descriptor["digest"]})
             return any(tuple(row) == _key(descriptor) for row in rows)
@@ -120,9 +120,9 @@ class Destination:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                raise UsageError(f"{shown(path)} cannot be copied to: {error.strerror}") from error
+                raise UsageError(f"cannot copy to {shown(path)}: {error.strerror}") from error
             if not stat.S_ISDIR(found.st_mode):
-                raise UsageError(f"{shown(path)} cannot be copied to: it is a symbolic link, or not a directory")
+                raise UsageError(f"cannot copy to {shown(path)}: it is a symbolic link, or not a directory")
 
 
 def ref_name(element: dict[str, Any], annotation: str = REF_NAME) -> str | None:
@@ -137,9 +137,9 @@ def _key(element: dict[str, Any]) -> tuple[str, str | None, str | None]:
 
 
 def elements(opened: str) -> list[dict[str, Any]]:
-    """Return the descriptors of a layout's index.json unchanged, or an empty list if there is no index.json.
+    """Return the descriptors of a layout's index.json unchanged, or an empty list if there is no index.json that can be opened.
 
-    Raises CatalogUnavailable if the file cannot be read, or is larger than MOST_BYTES.
+    Raises CatalogUnavailable if the file is being replaced, cannot be read or parsed, or is larger than MOST_BYTES.
     """
     try:
         file = StoreFile(opened, "index.json")
@@ -149,7 +149,7 @@ def elements(opened: str) -> list[dict[str, Any]]:
         raise CatalogUnavailable(f"index.json is changing at this moment: plan again ({error})") from error
     try:
         if file.size > MOST_BYTES:
-            raise CatalogUnavailable("an index.json is too large for a plan: 'ocicat add' the layout")
+            raise CatalogUnavailable("an index.json is too large for a plan: add the layout with 'ocicat add'")
         found = json.loads(file.read(file.size + 1, 0))
         listed = found.get("manifests") if isinstance(found, dict) else None
     except (IndexProblem, IndexChanged, ValueError, RecursionError) as error:

@@ -1,8 +1,8 @@
-"""Files that killed writers leave in a layout, which no reader looks at.
+"""Files that killed writers leave in a layout, and that no reader opens.
 
 skopeo and podman write `oci-put-blob*` beside `index.json`, umoci `.umoci-*/`, containerd's and BuildKit's content store
-`ingest/NAME/`, and BuildKit's index has the lock file `index.json.lock`. A directory is as old as its youngest file, and counts
-only if nothing else is in it, because a layout may have any name.
+`ingest/NAME/`, and BuildKit's index has the lock file `index.json.lock`. A directory is as old as its youngest file. It
+counts only if it contains nothing but such files, because a layout may have any name, also one of these.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _INGEST = frozenset(("data", "ref", "startedat", "updatedat", "total"))
 _LAYOUT = frozenset(("index.json", "oci-layout", "blobs"))
 _MOST_FILES = 10_000
-"""A directory with more files than this was not left by a writer."""
+"""A directory with more files than this is not taken for one that a writer left."""
 
 
 class Leftover(NamedTuple):
-    """A file, and when it or the youngest file beside it last changed, in milliseconds since 1970."""
+    """A file, its stat, and when it last changed, in milliseconds since 1970. In a directory that was left, its latest change counts."""
 
     path: str
     found: os.stat_result

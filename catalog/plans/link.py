@@ -103,7 +103,7 @@ def _links(
 
 
 def _pairs(digest: str, copies: Sequence[_Copy]) -> Iterator[Link]:
-    """Yield pairs so that all share the file with the most hard links."""
+    """Yield a pair for each path that does not lead to the source, which is the file to which most of the paths lead."""
     inodes = Counter(copy.file.found.st_ino for copy in copies)
     source = max(copies, key=lambda copy: inodes[copy.file.found.st_ino])
     seen: set[str] = set()

@@ -34,7 +34,7 @@ _MISCALLED = (
     f"edge.role <> {SUBJECT} AND (edge.role = {CHILD} AND media_type.is_leaf"
     f" OR edge.role <> {CHILD} AND media_type.name IN ({', '.join(repr(each) for each in sorted(MANIFESTS))}))"
 )
-"""An index gives a child the media type of a layer or the like, or a manifest lists manifests as its layers."""
+"""The condition that an index gives a child the type of a layer or the like, or a manifest gives a layer or config that of a manifest."""
 _SUSPECTS = (
     "SELECT content.digest FROM entry JOIN media_type ON media_type.id = entry.media_type_id"
     " JOIN content ON content.id = entry.content_id"
@@ -76,7 +76,8 @@ class PoolNeeds(NamedTuple):
 
     `blobs` are keyed by store. `owners` maps a content to the given-up entry that still needs it, and why that entry is given up.
     `kept` has the contents that are known to be needed so far; `referrers` and `graph` are used to find more of them.
-    `strangers` maps the digests of files in a shared directory that no store of the pool has to their content ids.
+    `strangers` maps the digests of files in a shared directory that no store of the pool has to their content ids. `given_up` has the
+    entries that the rules give up, with the reason, and `keeping` the globs of `--keep` that match something.
     """
 
     blobs: dict[int, list[Blob]]
@@ -204,7 +205,7 @@ def suspects(reader: Reader, store: PlanStore) -> list[str]:
 
 
 def with_suspects(reader: Reader) -> set[int]:
-    """Return the stores for which `suspects` may find something. This reads all entries and manifests."""
+    """Return the ids of the stores for which `suspects` may find something. This reads all entries and manifests."""
     return {row[0] for statement in _HAS_SUSPECTS for row in reader.select(statement, {})}
 
 

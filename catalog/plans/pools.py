@@ -33,7 +33,7 @@ _HOLDERS = (
 
 
 class Pools:
-    """The pools of all stores. `of` returns the ids of all stores that share a directory with a store, and its own."""
+    """The pools of all stores. `of` returns the ids of a store and of all that share a directory with it, even through others."""
 
     def __init__(self, stores: Mapping[int, PlanStore]) -> None:
         self._pools: dict[int, set[int]] = {}
@@ -68,7 +68,7 @@ def _directories(path: str, shared: str | None) -> Iterator[Inode]:
         except OSError:
             continue
         yield found.st_dev, found.st_ino
-        left = found.st_nlink - 2  # On this file system the link count of a directory is its number of subdirectories.
+        left = found.st_nlink - 2  # On many file systems, st_nlink is 2 plus the number of subdirectories.
         for algorithm in ALGORITHMS:
             with contextlib.suppress(OSError):
                 found = os.stat(f"{top}/{algorithm}")
@@ -106,8 +106,8 @@ class Outsiders:
         for store in stores:
             for store_id, path in self._reader.select(_KNOWN_USERS, {"store_id": store.id}):
                 if store_id not in pool:
-                    what = "was removed from the catalog" if store_id is None else "is not judged with it"
-                    return f"{shown(path)}, which {what}, finds blobs in its directory"
+                    what = "was removed from the catalog" if store_id is None else "is not judged with this store"
+                    return f"{shown(path)}, which {what}, finds blobs in the same directory"
         own: set[Inode | None] | None = None
         for path in self._near(stores):
             found = self._look(path)
@@ -116,11 +116,11 @@ class Outsiders:
             if found.inode is None or found.inode in own:
                 continue  # It is gone, or it is one of these stores at another path.
             if not directories.isdisjoint(found.directories):
-                return f"{shown(path)}, which is not in the catalog, has the same directory of blobs: 'ocicat add' it"
+                return f"{shown(path)}, which is not in the catalog, has the same directory of blobs: run 'ocicat add'"
             if found.missing and any(store.id in found.holders or _has(store, found.missing) for store in stores):
                 return (
                     f"{shown(path)}, which is not in the catalog, lists images that it does not have and may find here:"
-                    " 'ocicat add' it, with --shared-blob-dir if that is how it finds them"
+                    " run 'ocicat add', with --shared-blob-dir if that is how it finds them"
                 )
         return None
 
@@ -194,7 +194,7 @@ def _missing(path: str) -> tuple[str, ...]:
 
 
 def _has(store: PlanStore, digests: Iterable[str]) -> bool:
-    """Return whether a blob with one of these digests is in a store's shared directory. The catalog may not know all its files."""
+    """Return whether a store with a shared directory has a file for one of these digests. The catalog may not know all files there."""
     if store.standing.shared_blobs is None:
         return False
     with BlobFiles(store.opened, store.standing.shared_blobs) as files:

@@ -136,7 +136,7 @@ class Prune:
     def _plan(
         self, members: Sequence[PlanStore], asked: Sequence[PlanStore], *, has_unreached: bool
     ) -> tuple[list[Planned], list[GivenUp]]:
-        """Return the rows of the `asked` stores of a pool, and the entries given up there. Both are empty if it cannot be judged."""
+        """Return the rows of the `asked` stores of a pool, and the entries given up there. Both are empty if the pool cannot be judged."""
         if self._are_unjudged(members, asked, on_disk=False):
             return [], []
         shared = [store for store in members if store.standing.shared_blobs is not None]
@@ -160,7 +160,7 @@ class Prune:
                 return [], []
         for store in asked:
             rows += self._leftovers(store, left[store.id])
-        if self._are_unjudged(members, asked):  # last, after all that was read
+        if self._are_unjudged(members, asked):  # last, after everything was read
             return [], []
         return sorted(rows, key=lambda row: (row.store, row.path)), given
 
@@ -203,7 +203,7 @@ class Prune:
             ids = [store.id for store in asked]
             needs = needs_of_pool(self._reader, members, others, ids, self._rules, self._now)
             self.keeping |= needs.keeping
-        # Stores that were not asked about are checked too, because new files there may need old ones here.
+        # The other stores of the pool are checked too, because new files there may need old ones here.
         ordered = [*asked, *(store for store in members if store not in asked)]
         candidates = [each for store in ordered for each in self._candidates(store, needs)]
         unlisted: dict[str, Unlisted] = {}
@@ -263,7 +263,7 @@ class Prune:
                 if store_id not in own and store_id not in self._stores:
                     if unjudged is not None:
                         raise Unclear(
-                            f"a store of another host shares its blobs, {shown(unjudged.store)}: {unjudged.reason}"
+                            f"{shown(unjudged.store)}, a store of another host, shares its blobs: {unjudged.reason}"
                         )
                     others.append(store_id)
         return others

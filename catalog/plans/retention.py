@@ -58,7 +58,7 @@ class EntryName(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An entry of index.json, and the modification time of the file of its manifest, in milliseconds."""
+    """An entry of index.json, and the modification time of the file of its manifest, in milliseconds since 1970."""
 
     id: int
     store_id: int

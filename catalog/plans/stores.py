@@ -61,7 +61,7 @@ def plan_stores(reader: Reader) -> dict[int, PlanStore]:
     more = {row[0]: row[1:] for row in reader.select(_MORE, {})}
     found = {}
     for store_id, name, *row in reader.rows("STORE_FILES", {}):
-        if store_id in more:  # Otherwise it was added a moment ago.
+        if store_id in more:  # A store that is not in it was added between the two statements.
             found[store_id] = PlanStore(store_id, name, standing(*row), *more[store_id])
     return found
 

@@ -12,7 +12,7 @@ from catalog.db.kinds import CHILD, SUBJECT
 from catalog.engine.interface import Reader
 
 AT_ONCE = 5_000
-"""The number of ids in one statement."""
+"""The maximum number of ids in one statement."""
 _BOUND = 16
 """Up to this many ids are passed as parameters, because the engine has to parse each new text of a statement."""
 
@@ -45,7 +45,7 @@ def marks(ids: Collection[int]) -> tuple[str, dict[str, int]]:
 def in_stores(column: str, stores: Collection[int]) -> str:
     """Return the SQL condition that a column is the id of one of these stores.
 
-    For many stores, the `+` keeps SQLite from searching each of them for each content. It then reads all holders of the content.
+    For many stores, the `+` keeps SQLite from searching for each content in each store. It reads all holders of the content instead.
     """
     return f"{'+' if len(stores) > _BOUND else ''}{column} IN ({','.join(map(str, sorted(stores)))})"
 
@@ -105,7 +105,7 @@ class Graph:
 
 
 def referrers_of(reader: Reader, store_ids: Iterable[int]) -> dict[int, set[int]]:
-    """Return the referrers of these stores (manifests and entries), by subject."""
+    """Return the content ids of the referrers that manifests and entries of these stores declare, by the id of the subject."""
     found: dict[int, set[int]] = {}
     for store_id in store_ids:
         for question in (_SUBJECTS, _BY_ENTRY, _BY_CONTENT):

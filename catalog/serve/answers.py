@@ -57,7 +57,7 @@ async def give(send: Send, answer: Response) -> None:
 
 
 def json_answer(value: object, headers: Headers = (), status: int = 200, content_type: bytes = JSON) -> Response:
-    """Return a response of a JSON value."""
+    """Return a response with a JSON value as its body."""
     return Response(status, content_type, json.dumps(value, separators=(",", ":"), default=bytes.hex).encode(), headers)
 
 

@@ -1,6 +1,6 @@
 """The ASGI application: it checks every request, and passes it to the part of the server that answers it.
 
-Nothing can be changed here, so only GET and HEAD are answered. Nothing is ever redirected. An exception that is not one of ocicat's is
+Nothing can be changed here, so only GET and HEAD are answered. Nothing is ever redirected. An unexpected exception is
 passed to `defect`, and the client gets a 500.
 """
 

@@ -13,7 +13,7 @@ HEAD_SECONDS = 10.0
 """How long a client may take to send the head of a request, counted from the connection or from the end of the last response."""
 _HEAD_BYTES = 64 << 10
 _PIPELINED = 16
-"""How many requests may wait on one connection."""
+"""How many requests may wait on one connection. A client that sends more is disconnected."""
 
 
 class Connection(HttpToolsProtocol):

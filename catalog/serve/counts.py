@@ -40,7 +40,7 @@ class Counts:
 
 
 def endpoint_of(path: str) -> str:
-    """Return the endpoint of a path: one of a few words, so that a client cannot add metrics."""
+    """Return the endpoint of a path: one of a fixed set of names, so that a client cannot add metrics."""
     parts = path.split("/")
     if path.startswith("/v2/"):
         return next((kind for kind in _KINDS if kind in parts[-2:-1]), "catalog" if path == "/v2/_catalog" else "v2")

@@ -79,7 +79,7 @@ class Distribution:
         return None if found is None or is_held(scope, found.etag) else found.messages
 
     async def answer(self, scope: Scope, send: Send, parameters: Parameters) -> None:
-        """Answer a GET or HEAD of a path below /v2/. Raises exceptions that are not errors of ocicat."""
+        """Answer a GET or HEAD of a path below /v2/. Errors of ocicat become responses; other exceptions are raised."""
         path = scope["path"]
         if path in ("/v2/", "/v2"):
             await give(send, json_answer({}, _VERSION))
@@ -262,12 +262,12 @@ def _check_digest(text: str) -> None:
 
 
 def _unless_unsure(error: Incomplete, *, is_unsure: bool) -> OcicatError:
-    """Return the error for a blob that no store has: NotInTime if `is_unsure`, because a store may have it all the same."""
-    return NotInTime("it is not known yet: manifests are still being read; ask again") if is_unsure else error
+    """Return the error for a blob that no store has: NotInTime if `is_unsure`, because a store may have it nevertheless."""
+    return NotInTime("the digest is not known yet: manifests are still being read; ask again") if is_unsure else error
 
 
 def _page(parameters: Parameters) -> tuple[int, str]:
-    """Return how many items are requested, at most MOST_LISTED, and the item after which they begin. Raises UsageError."""
+    """Return how many items are requested, at most MOST_LISTED, and the item after which they begin. Raises InvalidReference."""
     text = parameters.get("n", [str(MOST_LISTED)])[-1]
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
         raise InvalidReference(f"n={shown(text)} is not a number of items")
@@ -282,7 +282,7 @@ def _link(path: str, parameters: Parameters, count: int, last: str) -> Headers:
 
 
 def _header(text: str) -> bytes:
-    """Return a media type as the value of a header. It comes from a manifest, so it becomes JSON if a browser might show it as a page."""
+    """Return a media type as the value of a header, or JSON if it is not valid or a browser might show the manifest as a page."""
     is_safe = text.isascii() and text.isprintable() and text.startswith("application/") and len(text) < 256
     is_shown = any(word in text for word in ("xml", "html", "script", "pdf"))
     return text.encode() if is_safe and not is_shown else JSON

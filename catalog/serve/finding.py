@@ -1,4 +1,4 @@
-"""Find in the catalog what a request asks for. Each function is a question, which a thread with a reader answers."""
+"""Find in the catalog what a request asks for. Each function answers one question, in a thread that has a reader."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STALE = ("invalid", "unreadable")
 _GUESSES = 64
 """The largest number of stores with unread manifests in which a digest is searched for on the disk."""
 _PAGE = 500
-_FIRST_PAGE = 8  # often one tag is enough
+_FIRST_PAGE = 8  # one tag is often enough
 _BY_SUBJECT = ("subject", "fallback", "cut")
 """How a referrer as the distribution-spec defines it may name its subject (catalog.db.schema, table `referrer`)."""
 
@@ -47,10 +47,10 @@ class Serving(NamedTuple):
 
 
 class FoundManifest(NamedTuple):
-    """A manifest: its digest, the media type in its descriptor, and the stores that may hold it, the one that answers first.
+    """A manifest: its digest, the media type in its descriptor, and the stores that may hold it, in the order in which to try them.
 
     `carried` has the descriptors that embed it. `is_unsure` is true if a store may have it although the catalog does not know that
-    yet. `notes` are for people.
+    yet. `notes` are messages for the user.
     """
 
     digest: str
@@ -276,7 +276,7 @@ def _stores(reader: Reader, last: str, scope: frozenset[int] | None) -> Iterator
 def referrers(
     reader: Reader, digest: str, last: str, count: int, kinds: frozenset[str], rules: Serving
 ) -> list[dict[str, object]]:
-    """Return at most `count` descriptors of referrers of a digest, in the order of their digests, that come after `last`.
+    """Return at most `count` descriptors of the referrers of a digest whose own digests come after `last`, in the order of these digests.
 
     These are manifests with that subject, and those in the index of a fallback tag (distribution-spec, "Referrers Tag Schema").
     With `kinds`, only referrers of these artifact types are returned. Raises NotInTime if manifests are still being read.

@@ -53,7 +53,9 @@ def asked_for(name: str, namespace: str | None) -> Asked:
             return _store(name)
         if not ("." in namespace or ":" in namespace or namespace == "localhost"):
             # Docker would read HOST/NAME as a name of Docker Hub, so nothing in the catalog can have this name.
-            raise InvalidReference(f"ns={shown(namespace)}: a registry has a '.', a port, or the name localhost")
+            raise InvalidReference(
+                f"ns={shown(namespace)} is not a registry: write one with a '.' or a port, or localhost"
+            )
         return _canonical(f"{namespace}/{name}", name)
     first, slash, rest = name.partition("/")
     if slash and first == STORES:

@@ -1,4 +1,4 @@
-"""Manifests that were served a moment ago, so that a popular tag costs neither a question nor a hash each time.
+"""Manifests that were served a moment ago, so that repeated requests for a tag need neither a query nor a hash.
 
 A response is reused only until somebody commits to the catalog, so a tag is never staler than the catalog. After a second, the file
 is read again, so that a store that has vanished is noticed. Nothing is kept for a catalog on a server.
@@ -46,7 +46,7 @@ class RecentManifests:
     def state(self) -> State | None:
         """Return the state of the catalog before a question, for `keep`, or None if nothing can be kept.
 
-        The state is read once for all requests that arrived together, because none of them arrived after that.
+        The state is read once for all requests that arrived together, because none of them arrived after it was read.
         """
         if self._is_known:
             return self._state

@@ -36,7 +36,7 @@ _KEEP_ALIVE_SECONDS = 30
 _FILE_THREADS = 16
 _BACKLOG = 1024
 _FILES = 8192
-"""How many files this process wants to be able to open."""
+"""How many files this process should be able to open."""
 _OTHER_FILES = 64
 _FIRST_PASSED = 3
 """The first socket that systemd passes (sd_listen_fds(3))."""
@@ -132,7 +132,7 @@ def _config(given: Given, questions: CatalogThreads, files: ThreadPoolExecutor, 
         ("ocicat_serve_transfers", "Blobs that are being sent.", "gauge", lambda: transfers.count),
         (
             "ocicat_serve_questions",
-            "Questions to the catalog that wait or are answered.",
+            "Questions to the catalog that are waiting or being answered.",
             "gauge",
             lambda: questions.in_progress,
         ),

@@ -1,6 +1,6 @@
 """Ask the catalog questions in a few threads with a reader each, because a reader belongs to the thread that opened it.
 
-A question has a time limit. After that, the statement that runs is interrupted, again and again until the question ends, because a
+A question has a time limit. After that, the statement that runs is interrupted, repeatedly until the question ends, because a
 question may consist of many statements. A reader is opened anew if the catalog's file was replaced, or if its server went away.
 """
 
@@ -96,7 +96,7 @@ class CatalogThreads:
         loop.call_later(_AGAIN_SECONDS, self._interrupt, loop, asked)
 
     def _late(self) -> NotInTime:
-        return NotInTime(f"this took longer than {in_seconds(self._seconds)}: ask again later, or for less")
+        return NotInTime(f"this took longer than {in_seconds(self._seconds)}: ask again later, or ask for less")
 
     def _answer(self, asked: _Asked, question: Callable[[Reader], T]) -> T:
         """Answer a question in one of the threads. If a reader that was already open fails, try once more with a new one."""

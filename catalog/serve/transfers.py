@@ -1,7 +1,7 @@
 """Send blobs: pieces are read in threads and sent as fast as the client takes them.
 
-A client that reads slowly holds a place, one open file and two pieces, and no thread. So there is a limited number of places, and
-pieces are smaller the more transfers there are: 256 clients that do not read hold about 50 MiB. A transfer in which the client takes
+A client that reads slowly occupies a place, one open file and two pieces, but no thread. The number of places is limited, and the more
+transfers there are, the smaller are their pieces: 256 clients that do not read hold about 50 MiB. A transfer in which the client takes
 no piece for a minute is cut off. If a file has become shorter since it was opened, the connection is cut, so that the client
 notices; nothing is ever padded.
 """
@@ -29,7 +29,10 @@ _READ_SECONDS = 30.0
 
 
 class Transfers:
-    """Sends blobs. `files` are the threads that read them; `count` blobs are being sent, and `sent` bytes have been sent."""
+    """Sends blobs. `files` are the threads that read them.
+
+    `count` blobs are being sent, `sent` bytes of blobs have been sent, and `cut` transfers have been cut off.
+    """
 
     def __init__(self, files: ThreadPoolExecutor, piece_seconds: float = PIECE_SECONDS) -> None:
         self._files = files

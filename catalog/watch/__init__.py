@@ -1,1 +1,1 @@
-"""The watcher. Events are hints; the sweep is the truth."""
+"""The daemon (`ocicat watch`). File events only tell it where to look first; the regular sweep finds every change."""

@@ -1,4 +1,4 @@
-"""The daemon's configuration: settings, intervals, and the places to follow (docs/settings.md). SIGHUP makes it read again."""
+"""The daemon's configuration: settings, intervals, and the places to follow (docs/settings.md). On SIGHUP, it is read again."""
 
 from __future__ import annotations
 

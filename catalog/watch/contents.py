@@ -4,8 +4,8 @@ Blobs are written before the index.json that names them, sometimes by the thousa
 them anyway. So blobs that are added or removed without such a change are not urgent. They are listed when their directories look the
 same in two sweeps in a row, or after MOST_LOOKS sweeps, which limits the cost of a store whose blobs change all the time.
 
-No store waits for the content of another. A store that takes longer than SLICE_SECONDS is set aside until the stores that have
-not begun have had the same time. Then it continues where it was, taking turns with others that were set aside.
+No store waits for the content of another. A store that takes longer than SLICE_SECONDS is set aside until each store that has
+not begun has had as much time. Then it continues where it was, taking turns with others that were set aside.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ SLICE_SECONDS = 0.5
 """How long the content of one store is read before others have their turn."""
 _GROUP_SLICES = 4  # a group of small stores gets this many slices; after that its stores are read one by one
 MOST_ASIDE = 16
-"""The most stores that are set aside half read, with open directories. Beyond that, the oldest is started again, from its rows."""
+"""The maximum number of stores that are set aside half read, with open directories. If there are more, the oldest has to start again."""
 FIND_SECONDS = 1.0
-"""The least time between two queries for more to read, as long as there is something to read."""
+"""The minimum time between two queries for stores to read while some stores are still waiting to be read."""
 PATIENCE_SECONDS = 10.0
-"""A transaction that was rolled back for others for this long gets a longer turn (catalog.ingest.turns)."""
+"""A store whose transactions have been rolled back for others for this long gets a longer turn (catalog.ingest.turns)."""
 
 
 class _Reading:
-    """A store, or several small ones, whose content is being read since `since` (monotonic clock)."""
+    """A store, or several small ones, whose content is being read. Reading began at `since` (monotonic clock)."""
 
     def __init__(self, store_ids: list[int], steps: Iterator[int], seconds: float) -> None:
         self.store_ids = store_ids
@@ -50,7 +50,7 @@ class _Reading:
         self.slice_ends = self.since + seconds
         self.long_turns = 0  # the number of longer turns that were ended
         self.undone_since = math.inf
-        """The time since when its transaction has been rolled back again and again."""
+        """When the first of its transactions began that were rolled back since the last success or longer turn; infinity if none was."""
 
 
 class Contents:
@@ -101,7 +101,7 @@ class Contents:
 
     @property
     def is_busy(self) -> bool:
-        """Whether more to read is known, and may be read now."""
+        """Whether there is content that is known to be unread and may be read now."""
         return time.monotonic() >= self._not_before and bool(
             self._reading or self._aside or self._to_read or self._changed
         )

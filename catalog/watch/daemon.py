@@ -1,6 +1,6 @@
 """`ocicat watch`: follows every layout.
 
-Events are hints; the sweep is the truth. A hint only names a place to check. A change that is found there goes through the
+Events only give hints; the daemon relies on the sweep. A hint names a place to check. A change that is found there goes through the
 intake like every other change, and waits until the file has settled. So an event that is lost, late, repeated or wrong costs
 time, but never makes an answer wrong: every `watch.rescan_seconds` the daemon stats all stores and searches the roots for
 layouts anyway.
@@ -61,7 +61,7 @@ from catalog.watch.watched_roots import WatchedRoots
 TICK_SECONDS = 1.0
 CONTENT_SECONDS = 0.1  # how long content is read before hints and settled files are checked again
 AT_ONCE = 500
-"""The most entries of small stores that are written in one transaction. Other stores wait until it is committed."""
+"""The maximum number of entries of small stores that are written in one transaction. Other stores wait until it is committed."""
 BEAT_SECONDS = 5.0
 RETENTION_SECONDS = 3600.0
 LIST_EVERY = 20  # Every 20th sweep lists all directories; the others list only directories whose times have changed.
@@ -248,7 +248,8 @@ class Daemon:
             self._hints.look(shared)  # The event named only one of these stores.
             self._hints.wake.set()
         if self._watched.miss(self._service.recovered()):
-            # A store came back after the watches were set and before it was read. Nobody watches it, so its next removal has no event.
+            # A store came back after the watches were set and before it was read. Nobody watches it, so its next removal would
+            # cause no event.
             self._sweep_now = True
         self._read_content(intake, contents)
         if now >= self._next_retention and not self._stop:
@@ -277,7 +278,10 @@ class Daemon:
             self._hints.wake.clear()
 
     def _others_wait(self, path: str, size: int) -> bool:
-        """Return whether to end the turn of the store at `path` with `size` bytes: if a smaller store changed, or the daemon ends."""
+        """Return whether to end the turn of the store at `path`, because a smaller store changed or the daemon ends.
+
+        `size` is the size of the store's index.json in bytes.
+        """
         if self._intake is not None and self._intake.ended != self._turns_ended:
             self._turns_ended, self._next_beat = (
                 self._intake.ended,
@@ -388,7 +392,7 @@ class Daemon:
         intake.commit()
         writer.end_bulk()  # in case a first index in another process was killed
         if missed and not lost and self._service.figures.last_sweep is not None:
-            self._watch(again=True)  # A change had no event, so something may be unwatched.
+            self._watch(again=True)  # A change caused no event, so something may be unwatched.
         self._service.swept(len(here.stores), began)
         ended = time.monotonic()
         self._next_sweep = ended + self._configured.now.interval
@@ -460,7 +464,7 @@ class Daemon:
         """Read the roots and stores from the catalog, and watch them.
 
         Returns the paths of stores that are new, or whose directory was replaced. They have to be checked, because changes before
-        they were watched had no events.
+        they were watched caused no events.
         """
         if not self._registered.read(writer):
             present = (
@@ -478,7 +482,7 @@ class Daemon:
         self._service.renamed.silent = frozenset(self._silent.paths)
         if new:
             every = self._configured.now.silent
-            text = f"checks {shown(', '.join(new))} every {in_seconds(every)}, because there are no file events there"
+            text = f"checking {shown(', '.join(new))} every {in_seconds(every)}, because there are no file events there"
             self._report(Notice("silent", text, paths=[encode_path(path)[0] for path in new]))
 
     def _watch(self, *, again: bool = False) -> set[str]:

@@ -116,7 +116,7 @@ class Hints:
         return self._overflow
 
     def recovered(self) -> bool:
-        """Return whether events were lost, and reset that."""
+        """Return whether events were lost since the last call."""
         with self._lock:
             lost, self._overflow = self._overflow, False
         return lost

@@ -43,7 +43,7 @@ class Inodes:
         self._paths.setdefault(file[:2], set()).add(path)
 
     def concerned(self) -> set[str]:
-        """Return the paths of the stores that share a file that changed since the last call."""
+        """Return the paths of the stores whose file changed in another store, or is no longer in another store, since the last call."""
         changed, left = self._changed, self._left
         self._changed, self._left = set(), set()
         found: set[str] = set()

@@ -45,7 +45,7 @@ class EventMarker:
     def lose(self) -> None:
         """Record that events were lost, so that `has_passed` is False for all numbers until now. The caller has to watch `path` again.
 
-        The event that was on its way may still come, or never. So the next one comes from another file, to tell them apart.
+        The event that was on its way may still come or may be lost. So the next one comes from another file, to tell them apart.
         """
         with self._lock:
             self._back = self._lost = self._sent
@@ -55,7 +55,8 @@ class EventMarker:
             try:
                 self._file = os.memfd_create(_NAME, os.MFD_CLOEXEC)
             except OSError:
-                # No descriptor or memory is left. The thread that reads events runs this and has to go on. Renamed files then settle.
+                # No descriptor or memory is left. The thread that reads events runs this and has to go on. From then on, renamed
+                # files wait for the settling time.
                 self._file = -1
             else:
                 self.path = b"/proc/self/fd/%d" % self._file

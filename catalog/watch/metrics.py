@@ -4,8 +4,8 @@ Without the option, the daemon does not listen and does not import this module. 
 counters and reads the catalog through a read-only connection.
 
 A client may be slow, send without end, or open many connections. So the bytes of a request and the time of a client are limited. If
-there are too many clients, the oldest is disconnected, because an honest scrape takes milliseconds. A web page whose host
-name points to this machine (DNS rebinding) is recognised by its Host header.
+there are too many clients, the oldest is disconnected, because an honest scrape takes milliseconds. A request of a web page
+whose host name points to this machine (DNS rebinding) is recognised by its Host header.
 """
 
 from __future__ import annotations

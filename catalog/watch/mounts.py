@@ -22,7 +22,10 @@ SILENT = frozenset({
     "gfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "panfs", "prl_fs",
     "pvfs2", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs",
 })  # fmt: skip
-"""Types of file systems that can change without this kernel. All types of FUSE count too, except `fuseblk`, which is a local disk."""
+"""Types of file systems whose files can change without the knowledge of this kernel.
+
+All types of FUSE count too, except `fuseblk`, which is a local disk.
+"""
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 
@@ -75,8 +78,8 @@ class Mounts:
     def silent(self, roots: Iterable[str], stores: Iterable[str]) -> list[str]:
         """Return the directories that have to be checked more often than others, sorted by path.
 
-        These are `roots` and `stores` on a silent file system, and silent mount points below a root. No store may be below a root.
-        A directory that is reached by searching another one is left out.
+        These are `roots` and `stores` on a silent file system, and silent mount points below a root. `stores` must not include stores
+        below a root. A directory that is reached by searching another one is left out.
         """
         roots = set(roots)
         candidates = {path for path in roots if self._is_silent(path)}

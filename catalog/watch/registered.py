@@ -3,9 +3,9 @@
 Reading ten thousand rows costs more than a stat of ten thousand files. So the rows are read again only after a commit, by this process
 or another, which the writer's `data_version` shows.
 
-A change reads the row of its store three times, each with one search of an index. `read_some` reads it because the daemon's own
-last commit has changed it, write_readings (catalog/ingest/apply.py) because another process may have changed it before the
-lock was taken, and the content stage because that runs later.
+For each change, the row of its store is read three times, each time by one search of an index: in `read_some`, because the daemon's
+own last commit has changed it; in write_readings (catalog/ingest/apply.py), because another process may have changed it before the
+lock was taken; and in the content stage, because that runs later.
 """
 
 from __future__ import annotations

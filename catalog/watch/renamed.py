@@ -32,7 +32,10 @@ _MOST_BYTES = 1 << 20
 
 
 class Renamed:
-    """Decides when stores whose `index.json` was renamed into place may be read. `silent` are directories with writes without events."""
+    """Decides when stores whose `index.json` was renamed into place may be read.
+
+    In the directories `silent`, not every write causes an event.
+    """
 
     def __init__(self) -> None:
         self.silent: frozenset[str] = frozenset()

@@ -1,7 +1,7 @@
 """Choose the stores to read again although nothing shows that their `index.json` changed.
 
-On a tmpfs, a writer that has the file mapped neither changes its times nor causes an event. Nor does a failing disk. So each store is
-read once per long interval, each at a different time, so that they are not all read at once.
+A writer that has mapped a file on a tmpfs neither changes the file's times nor causes an event, and neither does a failing disk. So
+each store is read once per long interval. Different stores are read at different times, so that they are not all read at once.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class Service(Listener):
         self.troubled: str | None = None
         """Why the catalog cannot be written, or layouts cannot be read, at the moment; None if all is well."""
         self.troubled_since: int | None = None
-        """The time since when that is so, in milliseconds since 1970; None if all is well."""
+        """When that began, in milliseconds since 1970; None if all is well."""
         self._trouble_until = 0.0
         self._pause = 0.0
         self._late: set[int] = set()
@@ -117,7 +117,7 @@ class Service(Listener):
         """Report once that the catalog cannot be written, or layouts cannot be read. Return the time to wait, in seconds."""
         if self.troubled is None:
             self.troubled_since = now_ms()
-            text = f"{error}; changes are taken when that is over"
+            text = f"{error}; changes will be read when that is over"
             self._report(Notice("waiting", text, error=str(error)))
         self.troubled = str(error)
         if not isinstance(error, CatalogLocked):  # This has already waited for the lock.

@@ -1,9 +1,10 @@
 """Choose the directories to watch: every root as a tree, and each store that no search of a root reaches.
 
 Roots and such stores are called anchors. They are identified by their path. A watch stays with its directory when that is renamed, so
-the parent of an anchor that is a store is watched too. It reports when another directory takes the store's name. Changes further up,
-or to a root, may cause no event: a root that is gone has no watch that would report its return, and a file system may be mounted over
-another. So anchors and parents are also checked by a stat now and then, and watched anew if another directory is found there.
+the parent of an anchor that is a store is watched too. The parent's watch reports when another directory takes the store's name.
+Changes further up, or to a root, may cause no event: a root that is gone has no watch that would report its return, and a file system
+may be mounted over another. So anchors and parents are also checked by a stat now and then, and watched anew if another directory is
+found there.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class _Identity(NamedTuple):
 
 
 class _Wanted(NamedTuple):
-    """A directory to watch. `deep` includes everything below it; `anew` applies even if it is watched already."""
+    """A directory to watch, with `deep` also everything below it. With both, `anew` forgets recorded directories that are gone."""
 
     path: str
     deep: bool = False
@@ -48,7 +49,7 @@ class WatchedRoots:
         self.files: set[str] = set()
         """The stores that are archives."""
         self.links: set[str] = set()
-        """The anchors that may be symbolic links, and are."""
+        """Those paths of `followed` that are symbolic links now."""
 
     def follow(
         self,

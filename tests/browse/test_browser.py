@@ -273,8 +273,8 @@ def test_new_entries_and_history_are_on_the_next_page(browser: Chrome, own: Plac
         shows(browser, "digest", [own.digests["3.17"], moved["digest"]])
         assert [bool(each.strip()) for each in cells(browser, "until")] == [True, False]
         # two stores have another image of this name: the page says so, and each row of the search leads to its own
-        assert "Stores have different images of this name" in site.get("/-/image?ref=alpine:3.15").text
-        assert "Stores have different images of this name" not in site.get("/-/image?ref=alpine:3.16").text
+        assert "Stores have different images with this name" in site.get("/-/image?ref=alpine:3.15").text
+        assert "Stores have different images with this name" not in site.get("/-/image?ref=alpine:3.16").text
         rows = site.get("/-/find?text=alpine+3.15").text
         for digest in (own.digests["3.15"], moved["digest"]):
             assert f'?ref={quote(digest)}">docker.io/library/alpine:3.15</a>' in rows

@@ -113,7 +113,7 @@ def test_a_root_on_a_network_file_system_is_looked_at_by_itself(quick: Followed)
     start(quick, root)
     wait_for(lambda: said_of(quick)["polled"] == 1)
     (line,) = [line for line in quick.said() if "there are no file events there" in line]
-    assert line.startswith(f"info: checks {root} every 0.2 seconds, because ")
+    assert line.startswith(f"info: checking {root} every 0.2 seconds, because ")
     for step in range(3):
         tag(a, "1", f"x{step}")
         tag(make_layout(quick.path(f"root/deep/new{step}")), f"new{step}", "y")

@@ -6,7 +6,7 @@ variables and its TLS options work as with psql. No message ever contains a pass
 A shared catalog has many hosts, and a store belongs to the host whose daemon follows it. Each transaction has the name of this
 host in the setting `ocicat.host` (catalog.engine.postgres.settings).
 
-There may be a pooler between this process and the server, which gives each transaction another session. So nothing is kept in a
+There may be a pooler between this process and the server, which may run each transaction in another session. So nothing is kept in a
 session: no setting, no lock, no LISTEN, no cursor that outlives its transaction; and behind a pooler, no prepared statement.
 """
 
@@ -59,7 +59,7 @@ _READ_ONLY = "0A000", "25006"
 _NOTICE_SILENCE = {
     "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000,
 }  # fmt: skip
-"""In seconds, and the last in milliseconds. A server that vanishes (loss of power or network) is noticed within a minute."""
+"""In seconds, except for the last, in milliseconds. A server that vanishes (loss of power or network) is noticed within a minute."""
 _FIRST = (
     "SELECT pg_catalog.pg_backend_pid(),"
     f" pg_catalog.has_schema_privilege('public'::pg_catalog.name, {SCHEMA}, 'CREATE'),"
@@ -159,7 +159,7 @@ def connect(url: str, *, timeout: float = 10.0, any_schema: bool = False) -> Con
         }
         connection = psycopg.connect(make_conninfo(**options), autocommit=True)
     except psycopg.Error as error:
-        raise explain(error, url) from None  # A traceback would show its arguments.
+        raise explain(error, url) from None  # A traceback would show the arguments, which include the password.
     try:
         found = connection.execute(_FIRST, (connection.info.backend_pid,)).fetchone()
     except psycopg.Error as error:
@@ -220,7 +220,7 @@ def explain(error: Exception, url: str) -> CatalogUnavailable:
         return CatalogUnavailable(
             f"no permission in {where} ({reason}): 'ocicat help postgres' lists what each role needs"
         )
-    if state in _READ_ONLY:  # It may be promoted, so a daemon tries again.
+    if state in _READ_ONLY:  # A replica may be promoted, so a daemon tries again.
         return CatalogUnreachable(f"{where} is a replica, or read-only for now ({reason}): write to the primary server")
     if not state and isinstance(
         error, psycopg.InternalError

@@ -12,7 +12,7 @@ import psycopg
 from catalog.engine.postgres.reader import PostgresReader
 
 _STATEMENT_SECONDS = 5.0
-"""After how many seconds the server ends a statement. The asking process has given up long before."""
+"""After how many seconds the server ends a statement. The process that asked has given up long before."""
 
 
 class _Reader(PostgresReader):
@@ -53,7 +53,7 @@ class _Reader(PostgresReader):
 class KeptPostgres:
     """See Kept."""
 
-    variables = "PG"  # of libpq
+    variables = "PG"  # the variables of libpq
 
     def __init__(self, url: str) -> None:
         self.path = url

@@ -29,8 +29,8 @@ def _planner(freely: str) -> dict[str, str]:
     """Return the settings that let the planner join in any way (`on`), or only by searching indexes, like SQLite (`off`).
 
     With `off`, lookups do not depend on statistics. Statistics lag behind a first load, and do not distinguish a name that one store
-    has a thousand times from a name that a thousand stores have. With `on`, the planner would then start parallel workers for one row,
-    which takes ten times as long.
+    has a thousand times from a name that a thousand stores have. `_READING` also forbids parallel workers: with `on`, the planner would
+    start them for a single row, which takes ten times as long.
     """
     return dict.fromkeys(("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), freely)
 

@@ -1,14 +1,15 @@
 """A shared catalog opened for writing, by many hosts at once, with one writer per host at a time.
 
 A store belongs to one host, and only that host writes its rows. Every transaction locks the host's row in the table `turn`, so the
-processes of a host write one after the other, as they do with the lock file of a catalog in a file. A role that may only read cannot
-take that lock. Digests and the words of the dictionaries belong to all hosts. Short, separate transactions insert them before the
-transaction that needs them (catalog.engine.shared_rows), so that nobody waits for a long transaction of another host, and no two
-transactions wait for each other. A process never has two transactions at once: behind a pooler with few sessions, processes that
-wait for a second session could occupy all of them. Rows about a digest are written under the lock of its row, in the order of ids,
-and so is the mark that another host's store has something to read (catalog.ingest.content_rows). If transactions conflict
-nevertheless, the server rolls one of them back, and `write` runs it again. Rows that nothing refers to are deleted under a lock of
-the whole table `turn`, which excludes all other transactions (`alone`).
+processes of a host write one after the other, as they do with the lock file of a catalog in a file. A role that may only read cannot take
+that lock. Digests and the interned strings (repositories, media types, platforms, annotation keys) are shared by all hosts. Short,
+separate transactions insert them before the transaction that needs them (catalog.engine.shared_rows), so that nobody waits for a long
+transaction of another host, and no two transactions wait for each other. A process never has two transactions at once: behind a pooler
+with few sessions, processes that wait for a second session could occupy all of them. Transactions lock rows in the order of their ids:
+the row of each digest before they write rows about it, and the rows of stores, including those of other hosts, to record that there is
+something to read (catalog.ingest.content_rows). If transactions conflict nevertheless, the server rolls one of them back, and `write`
+runs it again. Rows that nothing refers to are deleted under a lock of the whole table `turn`, which excludes all other transactions
+(`alone`).
 
 After a connection is lost, the next transaction opens a new one.
 """
@@ -75,7 +76,7 @@ _MAKING = 0x6F636963  # 'ocic'
 _MAKING_SECONDS = 10.0
 _TRIES = 6
 _MOST_FIRST = 100
-"""How often a transaction is run again because it needs rows: usually once, and again if others delete these rows meanwhile."""
+"""How often a transaction is attempted. One that needs shared rows is run again once these are committed, or if others delete them."""
 _POLL_SECONDS = 1.0
 _CONNECT_SECONDS = 5.0  # A failed attempt is repeated, so a short limit notices soon that a server is back.
 # Doubled with each try. The actual pause is a random part of it, so that two writers do not conflict again.
@@ -148,10 +149,12 @@ class PostgresWriter:
             except CommitFirst as needed:
                 for insert in needed.inserts:
                     self._tried(functools.partial(self._insert, insert))
-        raise CatalogConflict(f"{shown(without_passwords(self.path))}: others delete what is inserted: try again")
+        raise CatalogConflict(
+            f"cannot write {shown(without_passwords(self.path))}, because others keep deleting the rows that it needs: try again"
+        )
 
     def _tried(self, do: Callable[[], Written]) -> Written:
-        """Return what `do` returns. After a conflict it is called again, a few times."""
+        """Return what `do` returns. After a conflict, `do` is called again, at most _TRIES times in all."""
         for number in range(_TRIES - 1):
             try:
                 return do()
@@ -181,7 +184,7 @@ class PostgresWriter:
         return False
 
     def begin_bulk(self) -> None:
-        """Do nothing, because other hosts may ask the server at any time."""
+        """Do nothing, because other hosts may query the server at any time."""
 
     def end_bulk(self) -> None:
         """Do nothing, because no index is ever dropped."""

@@ -1,4 +1,4 @@
-"""Detects commits to a catalog's file without asking it a question."""
+"""Detects commits to a catalog's file without reading its tables."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> CatalogUnav
     cannot_open = code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR)
     if cannot_open and os.access(path, os.R_OK) and not _has_temporary_directory():
         return NoRoom(
-            f"no directory for temporary files, which {where} needs to sort much: make /var/tmp or /tmp writable, "
+            f"no directory for temporary files, which {where} needs for large sorts: make /var/tmp or /tmp writable, "
             "or set SQLITE_TMPDIR to a directory that you may write"
         )
     if code == sqlite3.SQLITE_IOERR:

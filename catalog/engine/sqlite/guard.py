@@ -4,8 +4,8 @@ The statement may come from anybody, so its text is not trusted. SQLite asks the
 statement. The authorizer allows reading a public view, reading the tables that the view itself reads, and functions. So a statement
 can use no ATTACH, PRAGMA or VACUUM INTO, and no temporary table, extension or private table.
 
-The authorizer gets only the name of the view that reads a table, and anybody can call a common table expression `images`. If no
-column of a table is read, the authorizer does not even get that name. So the names of the private tables lead elsewhere: the
+The authorizer gets only the name of the view that reads a table, and anybody can give a common table expression the name `images`.
+If no column of a table is read, the authorizer does not even get that name. So the names of the private tables lead elsewhere: the
 connection's main database is an empty one in memory, with a view for each private table that the authorizer refuses. The catalog is
 attached, read-only, under a random name that nobody can guess. The public views look up their tables in their own database.
 

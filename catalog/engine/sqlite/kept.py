@@ -127,7 +127,7 @@ class KeptSqlite:
             try:
                 reader.connection.close()
             except sqlite3.Error as error:
-                raise CatalogUnavailable(f"the catalog could not be closed ({error}): ask again") from error
+                raise CatalogUnavailable(f"the catalog could not be closed ({error}): try again") from error
 
 
 def _signature(path: str) -> _Signature:

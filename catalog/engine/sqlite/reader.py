@@ -195,7 +195,7 @@ class SqliteReader:
             check_readable(row and row[0], (frozen.SCHEMA_MAJOR, frozen.SCHEMA_MINOR), shown(self.path))
 
     def _version_again(self) -> tuple[Any, ...] | None:
-        """Return the version of a catalog whose first writer may have committed just now; None if it still has none."""
+        """Read the version once more, because the catalog's first writer may have committed by now. Return None if there still is none."""
         try:
             found: tuple[Any, ...] | None = self.connection.execute(_VERSION).fetchone()
         except DRIVER_ERRORS as error:

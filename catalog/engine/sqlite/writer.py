@@ -71,7 +71,7 @@ class SqliteWriter:
                 self._close()
                 raise
         try:
-            self.end_bulk()  # if a first index was killed
+            self.end_bulk()  # in case a pass that dropped indexes was killed
         except BaseException:
             self.close()
             raise
@@ -86,7 +86,7 @@ class SqliteWriter:
     def transaction(
         self,
         *,
-        alone: bool = False,  # noqa: ARG002 - here every transaction is
+        alone: bool = False,  # noqa: ARG002 - every transaction is alone here
         unchecked: bool = False,
     ) -> Iterator[Connection]:
         """See Writer. With `unchecked`, SQLite neither checks foreign keys nor cascades."""
