@@ -1,7 +1,7 @@
 """`make docs`: write docs/sql.md from catalog/db/views.py and docs/reports.md from catalog/reports/reports.py.
 
-These modules describe every view, report and column once. With `--check` it writes nothing and exits with status 1 if a file
-is out of date.
+These modules are the only place that describes the views, reports and columns. With `--check`, write nothing and exit with status 1
+if a file is out of date.
 """
 
 from __future__ import annotations
@@ -105,12 +105,12 @@ mirror/patched docker.io/library/alpine:3.16 sha256:53dd…
 
 
 def render_views() -> str:
-    """Return docs/sql.md."""
+    """Return the text of docs/sql.md."""
     return "\n".join([_HEAD, *map(_view, VIEWS)]) + _EXAMPLES
 
 
 def render_reports() -> str:
-    """Return docs/reports.md."""
+    """Return the text of docs/reports.md."""
     return "\n".join([_REPORTS, *map(_report, REPORTS)])
 
 
