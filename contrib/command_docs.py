@@ -71,7 +71,7 @@ Each command below says what 0 to 3 mean for it; 4 means the same everywhere.
 
 
 def render() -> str:
-    """Return docs/commands.md."""
+    """Return the text of docs/commands.md."""
     context = click.Context(group, info_name="ocicat")
     parts = [_HEAD, _contents(), "\n## Options of every command\n\n"]
     parts += ["\n".join(_options(listed_options(group), "OCICAT")), "\n", _GLOBAL.replace("{variables}", _variables())]

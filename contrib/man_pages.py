@@ -31,7 +31,7 @@ _STATUSES = {
 
 
 def main_page() -> str:
-    """Return ocicat(1)."""
+    """Return the text of ocicat(1)."""
     context = click.Context(group, info_name="ocicat")
     return "".join(
         [
@@ -56,7 +56,7 @@ def main_page() -> str:
 
 
 def command_page(name: str) -> str:
-    """Return ocicat-NAME(1)."""
+    """Return the text of ocicat-NAME(1)."""
     top = click.Context(group, info_name="ocicat")
     command = group.get_command(top, name)
     assert command is not None

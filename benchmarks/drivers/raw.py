@@ -1,6 +1,6 @@
 """SOURCE TARGET PARSER: do the least that the names stage has to do. Prints the seconds of parsing and those of inserting.
 
-SOURCE is a catalog of names, and TARGET the same catalog before they were read. For each 500 stores or 50,000 entries, PARSER
+SOURCE is a catalog of names, and TARGET the same catalog before the names were read. For each 500 stores or 50,000 entries, PARSER
 ("msgspec", or "ijson" for a large file) parses their files, and executemany inserts the rows that SOURCE has for them into the same
 tables, in one transaction. Reading these rows from SOURCE is not measured, and foreign keys are not checked.
 """
