@@ -30,7 +30,7 @@ test: $(VENV)/.ready
 quick: $(VENV)/.ready
 	$(BIN)/python -m pytest --quick --numprocesses auto --dist loadfile
 
-# Without tests/growth, which counts lines by the interpreter's own means, as coverage does.
+# Without tests/growth, which counts lines with sys.settrace, as coverage does.
 coverage: $(VENV)/.ready
 	rm -f .coverage .coverage.*
 	$(BIN)/python -m coverage run -m pytest --numprocesses auto --dist loadfile --ignore tests/growth
@@ -58,7 +58,7 @@ stress: $(VENV)/.ready
 	$(BIN)/python -m tests.growth
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Fuzzes the readers of archives for an hour, guided by coverage. Writes its findings to this directory, as crash-* or timeout-*.
+# Fuzzes the readers of archives for an hour, guided by coverage. Writes inputs that fail to this directory, as crash-* or timeout-*.
 FUZZ_SECONDS ?= 3600
 fuzz:
 	$(PYTHON) -m venv build/fuzz
@@ -97,7 +97,7 @@ wheels: $(VENV)/.ready
 	done
 	rm -rf build/zig
 
-# Writes the newest versions that pyproject.toml allows, for the next run of `make check` and `make test`.
+# Writes the newest versions that pyproject.toml allows to constraints.txt. Run `make check` and `make test` afterwards.
 lock:
 	rm -rf build/lock
 	$(PYTHON) -m venv build/lock

@@ -1,4 +1,4 @@
-"""`make bench` measures each row of the table. docs/performance.md shows one whole run.
+"""`make bench`: measure every row and print the results. docs/performance.md shows one whole run.
 
 The exit status is 1 if a limit does not hold.
 """
@@ -63,7 +63,7 @@ ROWS: dict[str, Callable[[World, Report], None]] = {
 
 
 def main() -> int:
-    """Measure all rows, or the rows given with `--only`; return the exit status."""
+    """Measure all rows, or only those given with `--only`; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure ocicat as it is installed.")
     parser.add_argument("--only", action="append", choices=ROWS, metavar="ROW", help=f"one of {', '.join(ROWS)}")
     parser.add_argument("--quick", action="store_true", help="a tenth of the data, fewer runs: no proof of anything")

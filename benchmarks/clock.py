@@ -1,4 +1,4 @@
-"""Measures the times of commands in turn (A B A B), so that other load on the machine affects all of them equally."""
+"""Measure the times of commands in turn (A B A B), so that other load on the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import NamedTuple
 WARM_UP = 2
 
 Take = Callable[[], float]
-"""Does something once, and returns the seconds that it took."""
+"""A function that does something once and returns the seconds that this took."""
 
 
 class Spread(NamedTuple):
@@ -35,7 +35,7 @@ class Spread(NamedTuple):
 
 def in_turn(takes: Mapping[str, Take], runs: int, *, warm_up: int = WARM_UP) -> dict[str, list[float]]:
     """Return the seconds of `runs` runs of each action, taken in turn. The first `warm_up` rounds do not count."""
-    os.sync()  # Otherwise data of earlier rows would be written to disk meanwhile, and actions that write would wait for it.
+    os.sync()  # Otherwise the kernel would write data of earlier rows to disk meanwhile, and actions that write would wait.
     seconds: dict[str, list[float]] = {label: [] for label in takes}
     for number in range(warm_up + runs):
         for label, take in takes.items():
@@ -57,7 +57,10 @@ def cold(command: list[str], environment: Mapping[str, str], *, status: int = 0,
 
 
 def processor(command: list[str], environment: Mapping[str, str]) -> Take:
-    """Return an action that runs a process and returns the processor time, in seconds, that the process and its children took."""
+    """Return an action that runs a process and returns the processor time, in seconds, of the process and its children.
+
+    It raises RuntimeError if the exit status is not 0.
+    """
 
     def take() -> float:
         used = _run(command, environment, 0, os.devnull)
@@ -80,7 +83,10 @@ def _run(command: list[str], environment: Mapping[str, str], status: int, stdin:
 
 
 def driven(command: Sequence[str], environment: Mapping[str, str]) -> list[float]:
-    """Run one of benchmarks/drivers and return the numbers that it prints, such as the seconds that it measured itself."""
+    """Run one of benchmarks/drivers and return the numbers that it prints, such as the seconds that it measured itself.
+
+    Raises RuntimeError if it fails.
+    """
     done = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")

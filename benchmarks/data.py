@@ -33,7 +33,7 @@ class Big(NamedTuple):
 
 
 def big(path: str, entries: int) -> Big:
-    """Make a layout of entries like those of the mix. The last entry has its blobs, so that skopeo can show it."""
+    """Make a layout of `entries` entries like those of the mix. Only the last entry has its blobs, so that skopeo can inspect it."""
     if not os.path.exists(f"{path}/index.json"):
         writers.make_layout(path)
         last = writers.name_entry(writers.make_image(path, "last"), "canonical", *LAST.rsplit(":", 1))
@@ -42,7 +42,7 @@ def big(path: str, entries: int) -> Big:
 
 
 def blobs(path: str, count: int, size: int) -> str:
-    """Make a layout without entries, with `count` blobs of `size` random bytes."""
+    """Make a layout without entries, with `count` blobs of `size` random bytes, and return its path."""
     if not os.path.exists(path):
         made = f"{path}.new"
         shutil.rmtree(made, ignore_errors=True)
@@ -54,7 +54,7 @@ def blobs(path: str, count: int, size: int) -> str:
 
 
 def altered(path: str, entries: int) -> Big:
-    """Make the layout of `big` with another image for every hundredth entry."""
+    """Make the same layout as `big`, but with another image in every hundredth entry."""
     if not os.path.exists(f"{path}/index.json"):
         writers.make_layout(path)
         others = (
@@ -67,7 +67,7 @@ def altered(path: str, entries: int) -> Big:
 
 
 def move_last_tag(layout: Big, number: int) -> None:
-    """Let the last name point to another digest, as skopeo would write it."""
+    """Move the last name to a new image, and write index.json as skopeo does. `number` distinguishes the images."""
     image = writers.make_image(layout.path, f"last-{number}")
     last = writers.name_entry(image, "canonical", *LAST.rsplit(":", 1))
     with open(layout.file, "rb") as file:
@@ -77,14 +77,17 @@ def move_last_tag(layout: Big, number: int) -> None:
 
 
 def shared(stores: int) -> Descriptor:
-    """Return the entry that `stores` stores share."""
+    """Return the entry that the first `stores` stores of the mix share."""
     return writers.name_entry(
         writers.fake_descriptor(f"in-{stores}"), "canonical", f"docker.io/shared/in-{stores}", f"in{stores}"
     )
 
 
 def mix(path: str, stores: int) -> str:
-    """Make `stores` layouts of a hundred entries each, some of which share an entry."""
+    """Make `stores` layouts of a hundred entries each, and return their root.
+
+    The first FEW layouts have one more entry in common, and the first MANY another one.
+    """
     if os.path.exists(path):
         return path
     for number in range(stores):
@@ -106,7 +109,7 @@ def mix_names(stores: int) -> Iterator[str]:
 
 
 def images(path: str, stores: int, each: int) -> str:
-    """Make layouts with blobs: images with a config and a layer, and an index of every two images."""
+    """Make `stores` layouts of `each` images with a config and a layer, and an index for every two images. Return their root."""
     if os.path.exists(path):
         return path
     for number in range(stores):
@@ -122,7 +125,7 @@ def images(path: str, stores: int, each: int) -> str:
 
 
 def named(path: str, stores: int) -> str:
-    """Make `stores` layouts, each with a hundred names of three images, and with one image that nothing lists."""
+    """Make `stores` layouts, each with a hundred names for three images, and one image that nothing lists. Return their root."""
     if os.path.exists(path):
         return path
     for number in range(stores):
@@ -157,7 +160,7 @@ def _image(store: str, seed: str, arch: str) -> Descriptor:
 
 
 def _stream(path: str, entries: Iterable[Descriptor], last: Descriptor) -> None:
-    """Write a million entries one by one, because all of them as objects would take gigabytes."""
+    """Write an index.json entry by entry, because a million entries as objects would take gigabytes."""
     with open(path, "wb") as file:
         file.write(b'{"schemaVersion":2,"manifests":[')
         file.writelines(writers.dump(entry) + b"," for entry in entries)

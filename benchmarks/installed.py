@@ -1,4 +1,4 @@
-"""Installs a built wheel into a plain venv, as a user would. Also used by tests/test_packaging.py."""
+"""Build the wheel and install it into a plain venv, as a user would. tests/test_packaging.py uses this too."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def install(wheel: str, directory: str, *others: str, python: str = sys.executab
 
 
 def plain_environment(home: str) -> dict[str, str]:
-    """Return an environment without variables that change the behaviour of ocicat or the interpreter."""
+    """Return an environment with nothing that changes the behaviour of ocicat or the interpreter. `home` becomes HOME."""
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": home, "LC_ALL": "C.UTF-8"}
 
 

@@ -1,11 +1,10 @@
-"""`make count`, the quick tier of `make bench`: counts the instructions of the program with valgrind, so that load does not matter.
+"""`make count`, the quick tier of `make bench`: count the instructions of the program with valgrind, so that load does not matter.
 
-Each row is a ratio to `python -c "import sqlite3"`, counted in the same run. No Python program that uses SQLite can take fewer
-instructions than that. instructions.json has the ratios after the last change that was meant to alter them. If a ratio is more than
-SLACK above its record, the exit status is 1. `--record` writes the file.
+Each row is a ratio to `python -c "import sqlite3"`, counted in the same run. instructions.json has the ratios after the last change
+that was meant to alter them. If a ratio is more than SLACK above its record, the exit status is 1. `--record` writes the file.
 
 The ratios are the same on every machine with the same build of Python and the same SQLite (valgrind hides the instructions of a
-processor beyond a common set). On any other build, the last commit that recorded them is counted in the same run and used instead.
+processor beyond a common set). On any other build, the last commit that wrote the file is counted in the same run, for comparison.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from tests import writers
 
 FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "instructions.json")
 SLACK = 0.03
-"""How much a ratio may exceed its record before it counts as a regression."""
+"""The fraction by which a ratio may exceed its record before it counts as a regression."""
 ENTRIES = 1_000
 NAME = "docker.io/library/app-0-01:1.1"
 BUILD = f"{platform.machine()}, Python {platform.python_version()} ({platform.python_compiler()}), SQLite {sqlite3.sqlite_version}"
@@ -66,7 +65,7 @@ def instructions(report: Report) -> None:
 
 
 def recorded(report: Report, directory: str) -> dict[str, float]:
-    """Return the ratios in the file, or on another build the ratios of the commit that last wrote it, counted now.
+    """Return the ratios recorded for this build or, if there are none, those of the commit that last wrote the file, counted now.
 
     Raises RuntimeError if they have to be counted and there is no Git history.
     """
@@ -128,7 +127,7 @@ def measure(source: str, directory: str) -> dict[str, float]:
 def counted(home: str, command: list[str], *, warm: str = "c.db") -> int:
     """Return how many instructions a command executes on the catalog c.db in `home`.
 
-    The command first runs once on the catalog `warm`, so that all modules are compiled.
+    The command first runs once on the catalog `warm`, so that all modules are compiled. Raises RuntimeError if the command fails.
     """
     environment = plain_environment(home) | {"PYTHONHASHSEED": "0"}
     valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]

@@ -1,4 +1,4 @@
-"""Draws the plots of docs/performance.md from the file that `python -m benchmarks --numbers NUMBERS` wrote.
+"""Draw the plots of docs/performance.md from the file that `python -m benchmarks --numbers NUMBERS` wrote.
 
 Usage: python -m benchmarks.plots NUMBERS [DIRECTORY]
 """
@@ -16,7 +16,7 @@ FIRST = ("ocicat, first index", "parse and executemany")
 
 
 def main(numbers: str, directory: str = "docs/plots") -> None:
-    """Draw two plots of cost against size, with logarithmic axes."""
+    """Draw two plots of time against size, with logarithmic axes, and write them to `directory` as SVG."""
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "ocicat"  # so that the same numbers give the same file
     with open(numbers, encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""Prints the results: the times of each row, its ratios, their limits, and whether each limit holds."""
+"""Print the results: the times of each row, its ratios, their limits, and whether each limit holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Report:
         self.numbers: dict[str, dict[int, float]] = {}
 
     def title(self, text: str) -> None:
-        """Begin a row of the table."""
+        """Print the title of a row."""
         print(f"\n{text}", flush=True)
 
     def times(self, seconds: Mapping[str, Sequence[float]]) -> None:
@@ -28,19 +28,19 @@ class Report:
             print(f"  {label:58} {least:9.1f} {middle:9.1f} {between:>19}", flush=True)
 
     def pairs(self, what: str, ours: Sequence[float], theirs: Sequence[float], limit: float) -> None:
-        """Print the ratio of two measurements taken in turn. The median over the pairs counts."""
+        """Print the ratio of two measurements taken in turn, and whether the median over the pairs is at most `limit`."""
         spread = Spread.of([a / b for a, b in zip(ours, theirs, strict=True)])
         more = f"of the minima {min(ours) / min(theirs):.2f}, quartiles {spread.low:.2f} - {spread.high:.2f}"
         self.holds(what, spread.median, limit, more)
 
     def at_least(self, what: str, ours: Sequence[float], theirs: Sequence[float], limit: float) -> None:
-        """Print how many times faster `ours` is than `theirs`. The median over the pairs counts."""
+        """Print how many times faster `ours` is than `theirs`, and whether the median over the pairs is at least `limit`."""
         spread = Spread.of([b / a for a, b in zip(ours, theirs, strict=True)])
         more = f"of the minima {min(theirs) / min(ours):.2f}, quartiles {spread.low:.2f} - {spread.high:.2f}"
         self.holds(what, spread.median, limit, more, at_least=True)
 
     def holds(self, what: str, found: float, limit: float, more: str = "", *, at_least: bool = False) -> None:
-        """Print one line with a verdict."""
+        """Print a line that says whether `found` is at most `limit` (or at least, with `at_least`)."""
         good = found >= limit if at_least else found <= limit
         if not good:
             self.broken.append(f"{what}: {found:,.2f}, not {limit:g}")
@@ -50,11 +50,11 @@ class Report:
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """Print a line without a verdict."""
+        """Print a line that has no limit."""
         print(f"  {text}", flush=True)
 
     def keep(self, curve: str, size: int, value: float) -> None:
-        """Keep a point for the plots of docs/performance.md."""
+        """Keep a point of a curve, in seconds, for the plots of docs/performance.md."""
         self.numbers.setdefault(curve, {})[size] = value
 
 

@@ -15,11 +15,11 @@ from benchmarks.report import say
 
 DRIVERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drivers")
 SETTLED = 0.5
-"""The number of seconds after which a written file has certainly settled (docs/settings.md: 250 ms)."""
+"""The seconds after which a written file has certainly settled: twice the default of `watch.settle_ms` (docs/settings.md)."""
 
 
 class World:
-    """Everything below `directory`. Existing data is reused. With `quick`, there is less data and fewer runs."""
+    """The installed program and the data below `directory`. Existing data is reused. With `quick`, there is less data and fewer runs."""
 
     def __init__(self, directory: str, *, quick: bool) -> None:
         self.directory = directory
@@ -33,7 +33,7 @@ class World:
 
     @cached_property
     def bin(self) -> str:
-        """Return the `bin` of a plain venv with the wheel of this checkout, PostgreSQL's driver, and the packages it is compared with."""
+        """Return the `bin` of a plain venv with the wheel of this checkout, and the packages that the rows need besides it."""
         say("building the wheel and installing it into a plain venv")
         for old in ("dist", "venv"):
             shutil.rmtree(f"{self.directory}/{old}", ignore_errors=True)
@@ -42,7 +42,7 @@ class World:
 
     @property
     def plain(self) -> str:
-        """Return the path of the launcher that is written in Python; `ocicat` may be the native one."""
+        """Return the path of the Python program if the wheel has a native launcher; otherwise the Python program is `ocicat`."""
         return f"{self.bin}/ocicat-plain"
 
     # --- processes ----------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ class World:
         return cold([f"{self.bin}/python", "-c", code, *arguments], self.environment)
 
     def drive(self, driver: str, *arguments: str) -> list[float]:
-        """Return the numbers that one of benchmarks/drivers prints."""
+        """Run one of benchmarks/drivers and return the numbers that it prints."""
         return driven([f"{self.bin}/python", f"{DRIVERS}/{driver}.py", *arguments], self.environment)
 
     # --- layouts ------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class World:
 
     @cached_property
     def mix(self) -> str:
-        """Return the root of 10,000 stores with 100 entries each."""
+        """Return the root of 10,000 layouts (1,000 with `quick`) of 100 entries each."""
         say(f"{self.stores:,} layouts of {data.ENTRIES} entries")
         return data.mix(f"{self.directory}/mix-{self.stores}", self.stores)
 
@@ -102,7 +102,7 @@ class World:
 
     @cached_property
     def pruned(self) -> str:
-        """Return the catalog of 10,000 stores with blobs, completely read."""
+        """Return the catalog of 10,000 stores with blobs (1,000 with `quick`), completely read."""
         db = f"{self.directory}/pruned-{self.stores}.db"
         if not os.path.exists(db):
             say(f"{self.stores:,} layouts of {data.ENTRIES} names, with blobs")
@@ -122,7 +122,7 @@ class World:
 
 
 def drop(db: str) -> None:
-    """Remove a catalog and the files beside it."""
+    """Remove a catalog and the files whose names begin with its name."""
     directory, name = os.path.split(db)
     for other in os.listdir(directory):
         if other.startswith(name):

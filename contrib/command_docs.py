@@ -1,7 +1,7 @@
 """`make docs`: write docs/commands.md from click's commands and options, and from command_words.py.
 
-With `--check` it writes nothing and exits with status 1 if the file is out of date. tests/test_docs.py runs the examples, as it
-does for every document.
+With `--check`, write nothing and exit with status 1 if the file is out of date. tests/test_docs.py runs the examples, as in
+every document.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ VARIABLES = {
     "OCICAT_CONFIG": "The configuration file, like `--config`.",
     "OCICAT_DEBUG": "`1`: like `--debug`.",
     "OCICAT_HOST": "The name of this host in a shared catalog, instead of the system's ('ocicat help postgres').",
-    "OCICAT_MACHINE": "`watch` on a shared catalog: any text that stays the same and is unique to this machine, instead of /etc/machine-id.",
+    "OCICAT_MACHINE": "`watch` on a shared catalog: any string that stays the same and is unique to this machine, instead of /etc/machine-id.",
     "STATE_DIRECTORY, XDG_DATA_HOME, HOME": "Where the catalog is if `--db` is not given ('ocicat help scripts').",
     "NO_COLOR": "If set to anything, there is no colour. Otherwise only a terminal gets colour, unless `TERM` is unset or `dumb`.",
     "COLUMNS": "The width of tables on a terminal. It overrides what the terminal itself reports.",
     "OCICAT_PAGER, PAGER, LESS": "The program that shows long output on a terminal ('ocicat help scripts').",
-    "NOTIFY_SOCKET, WATCHDOG_USEC": "`watch`: set by systemd. The daemon reports to it when it starts, when it stops, and that it is alive.",
+    "NOTIFY_SOCKET, WATCHDOG_USEC": "`watch`: set by systemd. The daemon tells systemd when it is ready, when it stops, and that it is alive.",
     "NAME": "`contexts --build-arg NAME` without a value takes the value of this variable, as buildx does.",
 }
 """Environment variables besides those of options, and what each means."""
 
 _GLOBAL = """
-They may stand before or after the command, `--version` only before it. `--help` after a command describes that command.
+These options may stand before or after the command, `--version` only before it. `--help` after a command describes that command.
 
 `-h` is short for `--help`, `-q` for `--quiet`, `-v` for `--verbose`, `-s` for `--store`, and `-f` and `-o` for `--format`.
 `--json` is short for `--format json`. `ocicat ls` is short for `ocicat stores`, and `ocicat rm` for `ocicat remove`.
@@ -60,9 +60,9 @@ flag. A repeatable option takes several values separated by blanks.
 |---|---|
 | 0 | success; every reference was found |
 | 1 | something was not found, or `check`, `verify` or `status --check` found problems |
-| 2 | wrong usage: an unknown option, a malformed reference, an unknown store, refused SQL |
+| 2 | usage error: an unknown option, a malformed reference, an unknown store, refused SQL |
 | 3 | `resolve`, `contexts`: the reference is ambiguous |
-| 4 | the catalog cannot answer, or not in time, or not in this version |
+| 4 | the catalog cannot answer, or cannot answer in time; or the question needs a feature that this version does not have |
 | 130 | interrupted by Ctrl-C |
 | 141 | stdout was closed (`ocicat query \\| head -1`), as a shell reports SIGPIPE |
 
@@ -71,7 +71,7 @@ Each command below says what 0 to 3 mean for it; 4 means the same everywhere.
 
 
 def render() -> str:
-    """Return docs/commands.md."""
+    """Return the text of docs/commands.md."""
     context = click.Context(group, info_name="ocicat")
     parts = [_HEAD, _contents(), "\n## Options of every command\n\n"]
     parts += ["\n".join(_options(listed_options(group), "OCICAT")), "\n", _GLOBAL.replace("{variables}", _variables())]
@@ -119,7 +119,7 @@ def _command(command: click.Command, path: str, above: click.Context) -> Iterato
 
 
 def _options(options: Iterable[click.Option], prefix: str) -> Iterator[str]:
-    """Yield the table of a command's options. `prefix` is the prefix of the variables whose names click derives."""
+    """Yield the lines of the table of options. `prefix` begins the names of the variables that click derives from options."""
     yield "| option | default | variable | |"
     yield "|---|---|---|---|"
     for option in options:
@@ -134,7 +134,7 @@ def _options(options: Iterable[click.Option], prefix: str) -> Iterator[str]:
 
 _WITHOUT = ("--version", "--help")
 _ANY_NUMBER = 1 << 30
-"""Larger limits are those of the machine, and not worth printing."""
+"""Larger limits are those of the machine, and are not printed."""
 
 
 def _help(option: click.Option) -> tuple[str, str]:

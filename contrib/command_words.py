@@ -1,4 +1,4 @@
-"""The parts of docs/commands.md that click does not know: what the exit statuses of each command mean, and examples.
+"""The parts of docs/commands.md that click does not have: what the exit statuses of each command mean, and examples.
 
 The tests run the examples on one catalog, in this order, which is the order of the commands.
 """
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """The meaning of each exit status except 4, which means the same everywhere, `examples` with their output, and lines
-    `to_copy`, which no test runs.
+    """The texts of one command: the meaning of each exit status (4 only where it differs from the general meaning), `examples` with
+    their output, and lines `to_copy`, which no test runs.
     """
 
     statuses: dict[int, str]
@@ -69,7 +69,7 @@ ocicat --config ocicat.toml watch --metrics 9418 --log-format json
     "answer": Words(
         {
             0: "ended by a signal, or another answerer has taken the socket",
-            2: "an answerer runs there already, or something else is at the path",
+            2: "another answerer already runs there, or no socket can be used (the message says why)",
         },
         to_copy="""ocicat answer                          # Ctrl-C ends it
 """,
@@ -183,7 +183,7 @@ status 0
     "contexts": Words(
         {
             0: "printed, even if some images are left to buildx",
-            1: "`--strict`: the catalog does not have all of them complete",
+            1: "`--strict`: the catalog does not have a complete image for each of them",
             2: f"no Dockerfile, or {_UNKNOWN}",
             3: "ambiguous",
         },
@@ -266,7 +266,7 @@ status 1
     "plan copy": Words(
         {
             0: "the destination lacks something",
-            1: "it lacks nothing; or a REF was not found ('ocicat: error:' on stderr)",
+            1: "the destination lacks nothing; or a REF was not found ('ocicat: error:' on stderr)",
             2: f"an unusable destination, a format that cannot express the plan, or {_UNKNOWN}",
             3: "a REF is ambiguous",
             4: "a blob of a REF is in no store, or manifests that matter have not been read yet",

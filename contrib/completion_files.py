@@ -1,6 +1,6 @@
 """`make docs`: write contrib/completion, which the wheel installs where shells look, from catalog/cli/scripts.py.
 
-With `--check` it writes nothing and exits with status 1 if a file is not what `ocicat completion` prints.
+With `--check`, write nothing and exit with status 1 if a file differs from what `ocicat completion` prints.
 """
 
 from __future__ import annotations

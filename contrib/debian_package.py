@@ -1,8 +1,8 @@
 """Build a Debian package with Debian's own dpkg-deb: dist/ocicat_VERSION_ARCHITECTURE.deb (`make deb`).
 
 The package has its own copy of ocicat's dependencies below /usr/lib/ocicat, because those of Debian 12 are too old. It uses the
-system's python3, so it fits the Debian release on which it is built. It includes the extras postgres, metrics and serve. `ocicat
-browse` needs more and is installed with pip (docs/install.md).
+system's python3, so it works only on the Debian release on which it is built. It includes the extras postgres, metrics and serve.
+`ocicat browse` needs more packages: install it with pip (docs/install.md).
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
 fi
 if [ "$1" = purge ]; then
-    echo "ocicat: the catalog stays in /var/lib/ocicat, delete it if you do not want to keep it" >&2
+    echo "ocicat: the catalog stays in /var/lib/ocicat; delete it if you do not want to keep it" >&2
 fi
 """
 
@@ -97,7 +97,7 @@ fi
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--into", type=Path, default=SOURCE / "dist", help="the directory for the package")
-    parser.add_argument("--wheel", type=Path, help="a wheel of ocicat, otherwise one is built")
+    parser.add_argument("--wheel", type=Path, help="a wheel of ocicat; without it, one is built")
     asked = parser.parse_args()
     for program, package in (("dpkg-deb", "dpkg"), (PYTHON, "python3")):
         if shutil.which(program) is None:
@@ -128,7 +128,10 @@ def build(wheel: Path, stage: Path, into: Path) -> Path:
 
 
 def install_library(wheel: Path, tree: Path) -> bytes | None:
-    """Install and compile the wheel and its dependencies for the system's Python. Return the wheel's native launcher, or None."""
+    """Install the wheel and its dependencies, and compile them for the system's Python.
+
+    Return the bytes of the wheel's native launcher, or None if it has none.
+    """
     library = tree / LIBRARY
     major, minor = system_python()
     run(
@@ -138,7 +141,7 @@ def install_library(wheel: Path, tree: Path) -> bytes | None:
     )  # fmt: skip
     has_launcher = (library / "bin/ocicat-plain").exists()
     launcher = (library / "bin/ocicat").read_bytes() if has_launcher else None
-    for directory in ("bin", "share"):  # Debian has other places for these files
+    for directory in ("bin", "share"):  # these files have other places in Debian
         shutil.rmtree(library / directory, ignore_errors=True)
     # Users cannot write there, so the modules are compiled now, and never compared with their sources. compileall sorts
     # the files, so that the same sources make the same package.
@@ -191,7 +194,7 @@ def install_others(tree: Path, version: str) -> None:
     put(documents / "changelog.gz", packed((SOURCE / "CHANGELOG.md").read_bytes()))
     put(
         documents / "README.Debian",
-        f"ocicat {version}: 'ocicat help' and 'ocicat help install' say how to begin.\n".encode(),
+        f"ocicat {version}: run 'ocicat help' or 'ocicat help install' to get started.\n".encode(),
     )
 
 

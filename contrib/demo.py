@@ -1,7 +1,7 @@
-"""`make demo`: make layouts with different naming styles, index them, change them and ask. Print each command and its output.
+"""`make demo`: make layouts with different naming styles, index, change and query them. Print each command and its output.
 
-Everything happens in a temporary directory. The demo is a test too: it ends with status 1 if a command does not answer as it
-should.
+Everything happens in a temporary directory. The demo is a test too: it exits with status 1 if a command does not print what is
+expected.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Unexpected(Exception):
 
 
 class Stage:
-    """A working directory and the environment of a user who has nothing yet."""
+    """A working directory, and the environment of a user without a catalog or a configuration."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -46,7 +46,7 @@ class Stage:
         return os.path.join(self.directory, name)
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """Run ocicat, with its stderr in its stdout."""
+        """Run ocicat with stderr merged into stdout."""
         return subprocess.run(
             [OCICAT, *arguments],
             cwd=self.directory,
@@ -86,12 +86,12 @@ def chapter(title: str) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line for the reader, as a comment of a shell."""
+    """Print a line for the reader, as a shell comment."""
     print(f"# {text}", flush=True)
 
 
 def image(layout: str, seed: str, style: str, repository: str, tag: str) -> writers.Descriptor:
-    """Make an image with blobs in `layout`. Return its entry for index.json, named in that style."""
+    """Make an image with blobs in `layout`. Return its entry for index.json, named in the given style."""
     return writers.name_entry(writers.make_image(layout, seed), style, repository, tag)
 
 
@@ -122,7 +122,7 @@ def index_them(stage: Stage) -> None:
 
 
 def ask(stage: Stage) -> None:
-    """Ask in every form."""
+    """Query and resolve references in every form."""
     chapter("One name, however it was written")
     stage.ocicat("query", "alpine:3.16", "--format", r"{store}\t{name}\t{ref_name}", shows="builds/crane")
     note("A bare tag has no repository: ask for it with a colon, or in its layout.")
@@ -141,12 +141,12 @@ def ask(stage: Stage) -> None:
     note("Two stores differ: ocicat does not guess, and ends with status 3.")
     stage.ocicat("resolve", "alpine:3.16", status=3, shows="is ambiguous")
     stage.ocicat("resolve", "alpine:3.16", "--store", "builds/crane", shows="sha256:")
-    note("A batch: one line per reference, empty if there is no answer; the highest status counts.")
+    note("A batch: one line per reference, empty if there is no answer; the exit status is the highest of all.")
     stage.ocicat("resolve", "-", stdin=r"web:1.0\n3.17\n:3.17\n", status=1, shows="ask for ':3.17'")
 
 
 def change(stage: Stage) -> None:
-    """Move two tags as two tools do it, and let a writer die."""
+    """Move one tag as skopeo does and one as BuildKit does, and leave a file that a writer died on."""
     chapter("A tag moves")
     layout = stage.path("builds/skopeo")
     note("skopeo copy docker://web:1.0 oci:builds/skopeo:web:1.0   (truncates index.json and rewrites it in place)")
@@ -178,7 +178,7 @@ def change(stage: Stage) -> None:
 
 
 def query_sql(stage: Stage) -> None:
-    """Ask the same catalog in SQL."""
+    """Query the same catalog in SQL."""
     chapter("The same in SQL, read-only")
     stage.ocicat(
         "sql",
@@ -222,7 +222,7 @@ def follow(stage: Stage) -> None:
 
 @contextlib.contextmanager
 def daemon(stage: Stage) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `ocicat watch` in the background, and wait until it is ready. It is stopped in any case."""
+    """Run `ocicat watch` in the background and yield its process once it is ready. Kill it at the end."""
     print("$ ocicat watch &\n", flush=True)
     with subprocess.Popen(
         [OCICAT, "watch"],
@@ -247,7 +247,7 @@ CHAPTERS = (index_them, ask, change, query_sql, follow)
 
 @contextlib.contextmanager
 def stage_in_a_temporary_directory() -> Iterator[Stage]:
-    """Yield a stage that is deleted afterwards."""
+    """Yield a stage whose directory is deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="ocicat-demo-") as directory:
         yield Stage(os.path.realpath(directory))
 

@@ -1,6 +1,6 @@
-"""`make docs`: write contrib/man, the manual pages, from the commands of click and command_words.py, like docs/commands.md.
+"""`make docs`: write contrib/man, the manual pages, from click's commands and command_words.py, like docs/commands.md.
 
-With `--check` it writes nothing and exits with status 1 if a file is out of date.
+With `--check`, write nothing and exit with status 1 if a file is out of date.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from catalog.cli.main import COMMANDS, group, listed_options
 _STATUSES = {
     0: "Success; every reference was found.",
     1: "Something was not found, or a check found problems.",
-    2: "Wrong usage: an unknown option, a malformed reference, an unknown store, refused SQL.",
+    2: "Usage error: an unknown option, a malformed reference, an unknown store, refused SQL.",
     3: "The reference is ambiguous (resolve, contexts).",
-    4: "The catalog cannot answer, or not in time.",
+    4: "The catalog cannot answer, or cannot answer in time.",
     130: "Interrupted by Ctrl-C.",
     141: "stdout was closed.",
 }
 
 
 def main_page() -> str:
-    """Return ocicat(1)."""
+    """Return the text of ocicat(1)."""
     context = click.Context(group, info_name="ocicat")
     return "".join(
         [
@@ -41,7 +41,9 @@ def main_page() -> str:
             _section(
                 "COMMANDS", "".join(_item(f"\\fBocicat\\-{name}\\fR(1)", line) for name, line in COMMANDS.items())
             ),
-            _section("OPTIONS", "They may also stand after the command.\n" + "".join(_options(group, context))),
+            _section(
+                "OPTIONS", "These options may also stand after the command.\n" + "".join(_options(group, context))
+            ),
             _section("EXIT STATUS", "".join(_item(str(status), text) for status, text in _STATUSES.items())),
             _section("ENVIRONMENT", "".join(_item(_roff(name), text) for name, text in VARIABLES.items())),
             _section(
@@ -54,7 +56,7 @@ def main_page() -> str:
 
 
 def command_page(name: str) -> str:
-    """Return ocicat-NAME(1)."""
+    """Return the text of ocicat-NAME(1)."""
     top = click.Context(group, info_name="ocicat")
     command = group.get_command(top, name)
     assert command is not None

@@ -1,6 +1,6 @@
 """`make docs`: write docs/schemas, the JSON Schemas that `ocicat schema` prints.
 
-With `--check` it writes nothing and exits with status 1 if a file is out of date.
+With `--check`, write nothing and exit with status 1 if a file is out of date.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from catalog.cli.schemas import OBJECTS, schema_of
 
 
 def render(name: str) -> str:
-    """Return the file of one object."""
+    """Return the text of the file of one object."""
     return json.dumps(schema_of(name), indent=2) + "\n"
 
 

@@ -1,6 +1,6 @@
-"""Write the pictures of docs/browse.md, docs/screenshots/*.png, with the layouts of the tests.
+"""Write the pictures of docs/browse.md (docs/screenshots/*.png) from the layouts of the tests.
 
-It needs Debian's chromium and chromium-driver.
+This needs Debian's chromium and chromium-driver.
 """
 
 from __future__ import annotations

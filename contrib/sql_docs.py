@@ -1,7 +1,7 @@
 """`make docs`: write docs/sql.md from catalog/db/views.py and docs/reports.md from catalog/reports/reports.py.
 
-These modules describe every view, report and column once. With `--check` it writes nothing and exits with status 1 if a file
-is out of date.
+These modules are the only place that describes the views, reports and columns. With `--check`, write nothing and exit with status 1
+if a file is out of date.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _HEAD = """<!-- Made by `make docs` from catalog/db/views.py. Do not edit. -->
 database itself, with this text as comments (`ocicat sql --schema`), so sqlite3's own shell and other programs can use them if
 they open the file read-only (`sqlite3 "file:$(ocicat db path)?mode=ro"`).
 
-- Times are RFC 3339 text in UTC, all of the same width, so they compare as text.
+- Times are RFC 3339 text in UTC, all of the same width, so they can be compared as text.
 - A condition on an indexed column of a view, without an expression (`WHERE name = ?`), is an index search. A condition on
   another column, or on an expression (`lower(name) = ?`, `name LIKE '%x'`), is a scan; on `store`, a scan of that store's
-  rows. Columns that are computed for each row (`total_size`, `platforms`, `created`, `reachable`, `complete`) cost only the
+  rows. Columns that are computed for each row (`total_size`, `platforms`, `created`, `reachable`, `complete`) take time only in
   queries that select them.
 - `annotations`, `history`, `problems` and `referrers` consist of several parts. SQLite searches them for a value and for
   `IN (SELECT …)`, but materializes them to join them. `LEFT JOIN` materializes any view.
@@ -79,7 +79,7 @@ _REPORTS = """<!-- Made by `make docs` from catalog/reports/reports.py. Do not e
 over the [public views](sql.md), and runs as `ocicat sql` does: read-only, and no longer than `--timeout` (60 seconds).
 
 - `--format` works as for every command. A table on a terminal shows sizes in KiB, MiB and so on; everything else shows bytes.
-- `--store`, a name or a glob, repeatable, selects the rows of those stores, if the report has a column `store`.
+- `--store` (a name or a glob; repeatable) selects the rows of those stores, if the report has a column `store`.
 - `-p NAME=VALUE` sets a parameter, if the report has one. `ocicat report NAME --help` lists them, and shells complete them.
 - `-p image=REF` takes the same references as `ocicat resolve`, with the same statuses; `--store` then also limits where REF is
   looked up.
@@ -105,12 +105,12 @@ mirror/patched docker.io/library/alpine:3.16 sha256:53dd…
 
 
 def render_views() -> str:
-    """Return docs/sql.md."""
+    """Return the text of docs/sql.md."""
     return "\n".join([_HEAD, *map(_view, VIEWS)]) + _EXAMPLES
 
 
 def render_reports() -> str:
-    """Return docs/reports.md."""
+    """Return the text of docs/reports.md."""
     return "\n".join([_REPORTS, *map(_report, REPORTS)])
 
 

@@ -1,4 +1,4 @@
-"""alembic's environment. The caller (catalog/db/migrate.py) provides the connection and the transaction."""
+"""Alembic's environment. The caller (catalog/db/migrate.py) provides the connection and the transaction."""
 
 from alembic import context
 

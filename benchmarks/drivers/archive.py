@@ -1,4 +1,4 @@
-"""Read what is in a tar archive, as an index does, or list it with Python's tarfile. Prints the seconds."""
+"""HOW PATH: read a tar archive as an index does ("ours"), or list it with Python's tarfile ("tarfile"). Prints the seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from catalog.layout.index import read_index
 
 
 def main() -> None:
-    """Run it with "ours" or "tarfile", and the path of an archive."""
+    """Read or list the archive and print the seconds that this took."""
     how, path = sys.argv[1:]
     began = time.perf_counter()
     if how == "ours":

@@ -1,4 +1,4 @@
-"""DB: reads, hashes and parses every blob that the content stage read into DB, store by store. Prints the seconds of processor time."""
+"""DB: read, hash and parse every blob that the content stage read into DB, store by store. Prints the seconds of processor time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DB: the content stage over every store that waits for it, in this process. Prints the seconds of processor time."""
+"""DB: run the content stage over every store that waits for it, in this process. Prints the seconds of processor time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DB KEYS: the statement of a plain `resolve`, asked for each line of KEYS by the sqlite3 module and nothing else."""
+"""DB KEYS: run the statement of a plain `resolve` for each line of KEYS, with the sqlite3 module and nothing else."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""DB: the names stage over every store in it, in this process. Prints the seconds from the first look to the closed catalog,
-and the peak memory in MiB.
+"""DB: run the names stage over every store in DB, in this process. Prints the seconds from the first check of a store until the
+catalog is closed, and the peak memory in MiB.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ def main(db: str) -> None:
     intake = Intake(writer, Settings(), lambda line: sys.exit(str(line)), bulk_from=BULK_ENTRIES)
     for store in stores:
         intake.offer(store)
-    intake.look_again()  # A large store has its turn after the others.
+    intake.look_again()  # A large store gets its turn after the others.
     if intake.waiting or intake.done != len(stores):
-        sys.exit("a store does not stand still")
+        sys.exit("a store has not settled")
     writer.end_bulk()
     writer.close()
     print(time.perf_counter() - began, peak())
 
 
 def peak() -> float:
-    """The most memory that this process had, in MiB."""
+    """Return the peak memory of this process in MiB."""
     with open("/proc/self/status", encoding="ascii") as file:
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
 

@@ -1,8 +1,8 @@
-"""SOURCE TARGET PARSER: what the names stage cannot be faster than. Prints the seconds of parsing and those of inserting.
+"""SOURCE TARGET PARSER: do the least that the names stage has to do. Prints the seconds of parsing and those of inserting.
 
-SOURCE is a catalog of names, TARGET the same one before they were read. For each 500 stores or 50,000 entries their files
-are parsed, by msgspec or, a large one, by ijson, and the rows that SOURCE has of them are inserted by executemany, in one
-transaction, into the same tables. The rows are ready-made: they are read while no clock runs. No foreign keys are looked at.
+SOURCE is a catalog of names, and TARGET the same catalog before the names were read. For each 500 stores or 50,000 entries, PARSER
+("msgspec", or "ijson" for a large file) parses their files, and executemany inserts the rows that SOURCE has for them into the same
+tables, in one transaction. Reading these rows from SOURCE is not measured, and foreign keys are not checked.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def main(source_path: str, target_path: str, parser: str) -> None:
 
 
 def batches(source: sqlite3.Connection) -> Iterator[tuple[int, int, list[str]]]:
-    """Ranges of ids of stores, with their paths."""
+    """Yield batches of stores: their first and last id, and their paths."""
     paths: list[str] = []
     first = last = entries = 0
     for number, path, more in source.execute("SELECT id, path, entries FROM store ORDER BY id").fetchall():

@@ -1,4 +1,4 @@
-"""DB: registers the layouts below its roots, and reads none of them."""
+"""DB: register the layouts below the roots of DB, and read none of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LIST: os.stat for each line of it. Prints the seconds."""
+"""LIST: call os.stat for the path in each line of LIST. Prints the seconds."""
 
 from __future__ import annotations
 

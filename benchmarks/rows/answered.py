@@ -1,4 +1,4 @@
-"""The native launcher and an answerer: against `/bin/true`, against other tools, in a loop of a shell, and while somebody indexes."""
+"""The native launcher with an answerer: against `/bin/true`, against other tools, in a shell loop, and while another process indexes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOOP = 'n=0; while [ $n -lt "$1" ]; do "$2" $3 "$4" >/dev/null; n=$((n + 1)); d
 
 
 def answered(world: World, report: Report) -> None:
-    """Measure what a script waits for."""
+    """Measure `resolve` through the launcher, as a script waits for it."""
     report.title("Through the native launcher and an answerer")
     if not os.path.exists(world.plain):
         report.note("there is no C compiler here, so there is no launcher")
@@ -60,7 +60,7 @@ def _loop(world: World, report: Report, db: str, launcher: str) -> None:
 
 
 def _while_busy(world: World, report: Report, db: str, launcher: str) -> None:
-    """Ask while another process indexes 100,000 entries of the same catalog."""
+    """Resolve a name again and again while another process indexes 100,000 entries into the same catalog."""
     layout = world.big(100_000)
     world.ocicat(db, "add", "--no-index", layout.path)()
     take = cold([launcher, "--db", db, "resolve", LAST, "--store", str(SIZES[-1])], world.environment)
@@ -78,7 +78,7 @@ def _while_busy(world: World, report: Report, db: str, launcher: str) -> None:
 
 @contextlib.contextmanager
 def _answerer(world: World, db: str) -> Iterator[str]:
-    """Run an answerer; yield a launcher without a program to fall back on, so that what it prints is the answerer's."""
+    """Run an answerer, and yield a launcher that has no program to fall back on, so that all it prints comes from the answerer."""
     with subprocess.Popen(
         [world.plain, "--db", db, "answer"], env=world.environment, stderr=subprocess.PIPE
     ) as process:

@@ -1,4 +1,4 @@
-"""Layouts in tar archives: reading one of 5,000 members, asking one of 200 MB, and a pass over 10,000 of them."""
+"""Layouts in tar archives: reading one of 5,000 members, a lookup in one of 200 MB, and a pass over 10,000 of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def archives(world: World, report: Report) -> None:
         ours, theirs = seconds.values()
         each = Spread.of([b / a for a, b in zip(ours, theirs, strict=True)])
         more = f"median {each.median:.2f}, quartiles {each.low:.2f} - {each.high:.2f}"
-        # By the minima, because the kernel still throws away the 200 MB that skopeo unpacked while ocicat has its turn.
+        # By the minima, because during ocicat's turn the kernel still discards the 200 MB that skopeo unpacked.
         least = min(theirs) / min(ours)
         report.holds("skopeo inspect / resolve, 200 MB, of the minima", least, TIMES, more, at_least=True)
     _pass(world, report, STORES // 10 if world.quick else STORES)
@@ -71,7 +71,7 @@ def _pass(world: World, report: Report, stores: int) -> None:
 
 
 def _archive(world: World, name: str, images: int, layer: int = 0) -> str:
-    """Make an archive of so many images, each of three members, and of one layer more of `layer` bytes."""
+    """Make an archive of `images` images, of three members each, and one more layer of `layer` bytes. Return its path."""
     path, layout = f"{world.directory}/{name}.tar", f"{world.directory}/{name}"
     if os.path.exists(path):
         return path

@@ -17,7 +17,7 @@ TABLES = ("content", "entry", "name", "entry_annotation", "name_span", "snapshot
 
 
 def moved(world: World, report: Report) -> None:
-    """Compare the names stage with parsing that file."""
+    """Compare the names stage with parsing that file, and count the rows that it writes."""
     entries = 10_000 if world.quick else 100_000
     runs = world.slow_runs + 2
     report.title(f"One tag moved in a layout of {entries:,} entries ({runs} runs each)")

@@ -12,7 +12,7 @@ INSPECT_LIMIT = 3.0
 
 
 def diff(world: World, report: Report) -> None:
-    """Compare two layouts that differ in every hundredth entry, and a layout with itself."""
+    """Measure `diff` of two layouts that differ in every hundredth entry, and of a layout with itself."""
     entries = 10_000 if world.quick else 100_000
     report.title(f"ocicat diff of two stores of {entries:,} entries ({world.slow_runs} runs each)")
     one = data.big(f"{world.directory}/big/{entries}", entries)
@@ -31,7 +31,7 @@ def diff(world: World, report: Report) -> None:
 
 
 def inspect(world: World, report: Report) -> None:
-    """Against resolving the same name."""
+    """Compare `inspect` with `resolve` of the same name."""
     name = next(data.mix_names(world.stores))
     report.title(f"All about one image of {world.stores * data.ENTRIES:,} entries ({world.runs} runs each)")
     seconds = in_turn(

@@ -11,7 +11,7 @@ IMAGES = 20
 
 
 def content(world: World, report: Report) -> None:
-    """Layouts of images, each with a manifest, a config and a layer that is not read, and an index of every two images."""
+    """Compare them on layouts of images with a config and a layer (which is not read), and an index for every two images."""
     stores = 50 if world.quick else 500
     report.title(f"Content stage: {stores:,} layouts of {IMAGES} images ({world.slow_runs} runs each)")
     path = data.images(f"{world.directory}/images-{stores}", stores, IMAGES)

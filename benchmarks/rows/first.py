@@ -12,7 +12,7 @@ from benchmarks.report import Report
 from benchmarks.world import SETTLED, World, drop
 
 LIMIT = 1.7
-"""What is held. The goal is 1.5; docs/performance.md has the profile that says why it is not reached."""
+"""The limit that is held. The goal is 1.5; docs/performance.md explains with a profile why it is not reached."""
 MIB = 250.0
 BYTES_A_NAME = 480.0
 
@@ -24,7 +24,7 @@ def first(world: World, report: Report) -> None:
     _layouts(world, report, f"{world.stores:,} layouts of the mix", world.mix, "msgspec", world.slow_runs)
     for entries in sizes:
         parser = "ijson" if entries > 190_000 else "msgspec"  # above 64 MiB
-        # Whoever shares the machine disturbs a run of two seconds by a quarter, and 20 more seconds of runs find those undisturbed.
+        # Other load on the machine makes a run of two seconds longer by up to a quarter; with more runs, some are undisturbed.
         runs = world.slow_runs * (3 if entries < sizes[-1] else 1)
         _layouts(world, report, f"one layout of {entries:,} entries", world.big(entries).path, parser, runs)
 
@@ -77,7 +77,7 @@ def _count(db: str, table: str) -> int:
 
 
 def _parts(db: str) -> list[tuple[str, int]]:
-    """Return the size of each table and index, largest first; nothing if this SQLite cannot tell."""
+    """Return the name and size in bytes of each table and index over 1 MB, largest first; [] if this SQLite has no dbstat."""
     try:
         connection = sqlite3.connect(f"file:{db}?mode=ro", uri=True)
         return connection.execute(

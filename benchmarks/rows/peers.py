@@ -24,7 +24,7 @@ _JQ = 'first(.manifests[] | select(.annotations["org.opencontainers.image.ref.na
 
 
 def peers(world: World, report: Report) -> None:
-    """Measure each size in turn, and print where the curves cross."""
+    """Measure all tools at each size, and print between which sizes ocicat becomes faster than each of them."""
     report.title("One layout, its last name: ocicat resolve against other tools")
     behind: dict[str, int] = {}
     for entries in SIZES:
@@ -70,7 +70,7 @@ def _commands(world: World, db: str, layout: Big) -> dict[str, Take]:
 
 
 def commands(world: World, layout: Big) -> dict[str, Take]:
-    """Return an action for each other tool that is here, which looks up the last name of a layout."""
+    """Return, for each other tool that is installed, an action that looks up the last name of a layout."""
     takes = {"python, json: scan": world.python(_SCAN, layout.file, LAST)}
     words = {
         "jq": ["jq", "-r", "--arg", "name", LAST, _JQ, layout.file],

@@ -17,7 +17,7 @@ COPY_TIMES = 12.0
 
 
 def prune(world: World, report: Report) -> None:
-    """Plan for one store and for all stores, each with an image that nothing lists, and run the report."""
+    """Plan for one store and for all stores, of which each has an image that nothing lists, and compare with the report."""
     db = world.pruned
     names = world.stores * data.ENTRIES
     report.title(f"ocicat plan prune of {world.stores:,} stores with {names:,} names ({world.slow_runs} runs each)")
@@ -42,7 +42,7 @@ def prune(world: World, report: Report) -> None:
 
 
 def copy(world: World, report: Report) -> None:
-    """Plan to copy one image, and all 500 indexes of a layout of 1,000 images, to a path where nothing is yet."""
+    """Plan to copy one image, and all 500 indexes of a layout of 1,000 images, to a path that does not exist."""
     images = IMAGES // 10 if world.quick else IMAGES
     path = data.images(f"{world.directory}/copied-{images}", 1, images)
     db = world.registered("copy", path)
@@ -65,7 +65,7 @@ def copy(world: World, report: Report) -> None:
 
 
 def link(world: World, report: Report) -> None:
-    """Plan to share the bytes of two copies of a layout of 1,000 images, once they are verified."""
+    """Plan to share the bytes of two verified copies of a layout of 1,000 images."""
     images = IMAGES // 10 if world.quick else IMAGES
     path = data.images(f"{world.directory}/copied-{images}", 1, images)
     again = f"{world.directory}/copied-again-{images}"

@@ -1,4 +1,4 @@
-"""`ocicat serve`, against nginx on the same file, against a bare answer of uvicorn, and against the layout itself."""
+"""`ocicat serve`, compared with nginx on the same file, with a minimal application on uvicorn, and with the layout itself."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ http {{
 
 
 def serve(world: World, report: Report) -> None:
-    """Serve one layout whose image has a large layer, and let curl, wrk and skopeo ask for it."""
+    """Serve one layout whose image has a large layer, and request it with curl, wrk and skopeo."""
     mib = 50 if world.quick else 500
     layout = f"{world.directory}/served-{mib}"
     digest = _image(layout, mib)
@@ -115,7 +115,7 @@ def serve(world: World, report: Report) -> None:
 
 
 def _image(layout: str, mib: int) -> str:
-    """Make the layout if it is not there; return the digest of its layer."""
+    """Make the layout if it does not exist; return the digest of its layer."""
     if not os.path.exists(f"{layout}/index.json"):
         make_layout(layout)
         data = b"".join(os.urandom(1 << 20) for _ in range(mib))
@@ -136,7 +136,7 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _running(world: World, port: int, *command: str) -> Iterator[int]:
-    """Run a server, wait until it listens, and yield its process id."""
+    """Run a server, wait until it listens on `port`, and yield its process id. Raises RuntimeError if it ends before that."""
     process = subprocess.Popen(command, env=world.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         while True:
@@ -163,7 +163,10 @@ def _curl(world: World, url: str) -> Take:
 
 
 def _wrk(url: str, connections: int = 4) -> Take:
-    """Return an action that returns the seconds per request, over a few seconds."""
+    """Return an action that sends requests for a few seconds and returns the seconds per request.
+
+    It raises RuntimeError if a response is not 200.
+    """
 
     def take() -> float:
         command = ["wrk", "-t1", f"-c{connections}", f"-d{_SECONDS}s", f"http://{url}"]

@@ -1,4 +1,4 @@
-"""One question to a catalog on a server, in a process of its own, compared with loading `sqlite3` and with loading the driver."""
+"""One `resolve` on a server, in a new process, compared with importing `sqlite3` and with importing the driver."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def server(world: World, report: Report) -> None:
         made.close()
     report.times(seconds)
     starting, loading, _, asked = seconds.values()
-    # Not to a file, which is asked without most of what Python's sqlite3 loads.
+    # Not compared with a file, because a lookup in a file does without most of what Python's sqlite3 module loads.
     report.pairs("of a server / import sqlite3", asked, starting, LIMIT)
     report.pairs("of a server / import psycopg", asked, loading, LOADING_LIMIT)

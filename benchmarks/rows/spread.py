@@ -15,7 +15,7 @@ MICROSECONDS_A_ROW = 15.0
 
 
 def spread(world: World, report: Report) -> None:
-    """Compare few matches with a plain resolve and with grep, and measure many matches per row."""
+    """Compare a query of few matches with a plain resolve and with grep, and measure the time per additional row of many."""
     runs = world.runs // 2
     title = f"Which of {world.stores:,} stores hold it: {data.FEW} matches ({runs} runs each)"
     report.title(title)
@@ -26,7 +26,7 @@ def spread(world: World, report: Report) -> None:
         f"ocicat query, {kind}, {data.FEW} matches": world.ocicat(db, "query", text) for kind, text in few.items()
     }
     takes |= {f"ocicat query, {kind}, many": world.ocicat(db, "query", text) for kind, text in many.items()}
-    # With an option, few rows are answered by the same modules as many (catalog/cli/lean.py).
+    # With an option, a query of few rows runs the same modules as a query of many (catalog/cli/lean.py).
     takes |= {
         f"ocicat query --format tsv, {kind}, {data.FEW}": world.ocicat(db, "query", "--format", "tsv", text)
         for kind, text in few.items()
@@ -44,7 +44,7 @@ def spread(world: World, report: Report) -> None:
         rows = min(data.MANY, world.stores) - data.FEW
         each = Spread.of([1e6 * (a - b) / rows for a, b in zip(one, other, strict=True)])
         more = f"microseconds, median {each.median:.1f}, quartiles {each.low:.1f} - {each.high:.1f}"
-        # By the minima, because a difference has the disturbances of both sides.
+        # By the minima, because other load on the machine disturbs both numbers of a difference.
         least = 1e6 * (min(one) - min(other)) / rows
         report.holds(f"query, {kind}, a row beyond, of the minima", least, MICROSECONDS_A_ROW, more)
     runs = world.slow_runs + 2
@@ -69,13 +69,16 @@ def _questions(stores: int) -> dict[str, str]:
 
 
 def _greps(world: World) -> dict[str, Take]:
-    """Return an action that runs `grep -lF` over all files. The text that it searches for makes no difference."""
+    """Return actions that search all layouts of the mix for a name with `grep -lF` and `rg -lF`, as far as these are installed.
+
+    They always search for the same name, because the text makes no difference.
+    """
     listed = f"{world.directory}/listed-{world.stores}"
     with open(listed, "w", encoding="utf-8") as file:
         file.writelines(f"{path}\n" for path in sorted(glob.glob(f"{world.mix}/*/*/index.json")))
     text = f"docker.io/shared/in-{data.FEW}:in{data.FEW}"
     shell = {
-        # xargs takes as many as fit into a command line, and ends with 123 where one of those has no match.
+        # xargs runs grep on as many files as fit into a command line, and exits with 123 if one of these runs has no match.
         "grep -lF over all": f"LC_ALL=C xargs -a {listed} grep -lF {text} || test $? = 123",
         "rg -lF over all": f"rg -lF --no-ignore {text} {world.mix}",
     }

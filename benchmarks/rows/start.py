@@ -1,4 +1,4 @@
-"""The process that resolves one name, with a catalog of a million names and of a thousand."""
+"""A process that resolves or queries one name, with a catalog of a million names and of a thousand."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def start(world: World, report: Report) -> None:
 
 
 def size(world: World, report: Report) -> None:
-    """Compare a million names with a thousand, by the minima."""
+    """Compare lookups in catalogs of a million names and of a thousand, by the minima."""
     runs = 50 if world.quick else 200
     large, small = f"{world.stores * data.ENTRIES:,}", "1,000"
     name = next(data.mix_names(10))

@@ -1,10 +1,10 @@
-"""The build hook of the wheel: it compiles the native launcher, if it can, and the wheel is then for one platform.
+"""The build hook of the wheel: it compiles the native launcher, if possible; the wheel is then specific to one platform.
 
 On Linux with a C compiler the wheel has the launcher as bin/ocicat, and the Python program beside it as bin/ocicat-plain. Without a
 compiler, and in an editable install, bin/ocicat is the Python program, and the wheel is the same for all machines.
 
-OCICAT_LAUNCHER_CC is the command of another compiler, which must succeed; empty, nothing is compiled. OCICAT_LAUNCHER_PLATFORM is
-the platform in the wheel's tag, by default that of this machine. `make wheels` builds the wheels of a release by them.
+OCICAT_LAUNCHER_CC is the command of another compiler, which must succeed; if it is empty, nothing is compiled.
+OCICAT_LAUNCHER_PLATFORM is the platform in the wheel's tag, by default that of this machine. `make wheels` sets both.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 SCRIPT = "contrib/launcher/ocicat"
 FLAGS = ("-std=c11", "-Os", "-s", "-Wall")
 STATIC = "-static"
-"""It starts in half the time without the dynamic linker, but not every machine has the C library for it."""
+"""A static launcher starts in half the time, but not every machine has a static C library."""
 LOST = 4
-"""The exit status of a launcher that does not find the Python program beside it."""
+"""The exit status of a launcher that finds no Python program beside it."""
 
 
 class LauncherHook(BuildHookInterface):  # type: ignore[type-arg,misc,unused-ignore]

@@ -1,9 +1,9 @@
 /*
  * bin/ocicat: asks a resident answerer (`ocicat answer`), and in every other case becomes the Python program ocicat-plain.
  *
- * An answer that takes a millisecond is worth nothing if it is another one, so nothing is decided here: no name is understood
- * and no catalog is read. Whatever is not plainly a question for the answerer of this user's catalog, and whatever goes wrong
- * before the whole answer is here, ends in plain(). The other half of the protocol is catalog/cli/answerer/protocol.py.
+ * The answer must be the one that the program would give, so this file interprets no name and reads no catalog. Anything that is not
+ * clearly a question for the answerer of this user's catalog, and any failure before the whole answer has arrived, ends in plain().
+ * The other half of the protocol is catalog/cli/answerer/protocol.py.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -29,7 +29,7 @@
 
 #define PROTOCOL "ocicat-answer 1"
 #define PLAIN "ocicat-plain"
-#define MILLISECONDS 100              /* from the start until the whole answer is here */
+#define MILLISECONDS 100              /* from the start until the whole answer has arrived */
 #define REQUEST_BYTES (64 << 10)
 #define REPLY_BYTES ((1 << 20) + 4096)
 #define FAILED 4                      /* the exit status of an OcicatError */
@@ -59,7 +59,7 @@ static void become(const char *path)
 		return;
 	arguments[0] = script;
 	execv(script, arguments);
-	/* Its first line names an interpreter that is no longer there, because the environment was moved. */
+	/* The script's first line names an interpreter that no longer exists, because the venv was moved. */
 	while (arguments[count])
 		count++;
 	words = malloc((count + 2) * sizeof *words);
@@ -92,7 +92,7 @@ static _Noreturn void plain(void)
 
 /* --- the catalog, as catalog/engine/location.py finds it ---------------------------------------------------------------- */
 
-/* Make `given` absolute. Only a path that needs no more than that is taken. */
+/* Make `given` absolute. Call plain() for a path that also has to be normalised, such as one with `..` or `//`. */
 static void absolute(const char *given, char path[PATH_MAX])
 {
 	char here[PATH_MAX] = "";
@@ -116,7 +116,7 @@ static void absolute(const char *given, char path[PATH_MAX])
 			plain();
 }
 
-/* Find the path or URL of the catalog; return whether it is a path. */
+/* Find the path or URL of the catalog, given the value of --db or NULL; return whether it is a path. */
 static int find_catalog(const char *given, char path[PATH_MAX])
 {
 	struct stat found;
@@ -196,7 +196,7 @@ static int is_one_of(const char *word, const char *const *list)
 	return 0;
 }
 
-/* Collect the words without --db, whose value is returned, NULL without one. */
+/* Collect the words of the command line except --db and its value. Return that value, or NULL if there is none. */
 static const char *collect(char **words, int *count)
 {
 	static const char *const served[] = {"resolve", "query", "history", "status", "find", "inspect", NULL};
@@ -217,7 +217,7 @@ static const char *collect(char **words, int *count)
 			       strncmp(arguments[at - 1], "--db", 4);
 
 		if (!strcmp(word, "-") || !strcmp(word, "--"))
-			plain(); /* it reads stdin */
+			plain(); /* `-` reads stdin */
 		if (!strcmp(word, "--db") || !strncmp(word, "--db=", 5)) {
 			database = word[4] ? word + 5 : arguments[++at];
 			if (is_value || !database || !*database || *database == '-')
@@ -284,7 +284,7 @@ static int connect_to(const char *path, const struct stat *catalog)
 	connection = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (connection < 0)
 		return -1;
-	/* A UNIX socket connects at once, or its backlog is full. */
+	/* A UNIX socket connects immediately, unless its backlog is full. */
 	if (!connect(connection, (struct sockaddr *)&address, sizeof address) &&
 	    !getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) &&
 	    (peer.uid == geteuid() || peer.uid == 0 || (catalog && peer.uid == catalog->st_uid)))
@@ -293,7 +293,7 @@ static int connect_to(const char *path, const struct stat *catalog)
 	return -1;
 }
 
-/* Send the request and receive the whole reply before the time is over; return its length, 0 if that fails. */
+/* Send the request and receive the whole reply within the time limit; return its length, or 0 if that fails. */
 static size_t ask(int connection, const struct timespec *began)
 {
 	struct pollfd waiting = {.fd = connection};
@@ -330,7 +330,7 @@ static size_t ask(int connection, const struct timespec *began)
 	return received == 4 + (size_t)length ? received : 0;
 }
 
-/* Write all of `data`. Returns 0, or the error. */
+/* Write all of `data`, and add the bytes written to `printed`. Return 0, or errno. */
 static int print(int descriptor, const char *data, size_t length, size_t *printed)
 {
 	while (length) {
@@ -353,7 +353,7 @@ static int print(int descriptor, const char *data, size_t length, size_t *printe
 	return 0;
 }
 
-/* Return whether the pieces on stdout may be longer than the screen of somebody who types: the program starts a pager for them. */
+/* Return whether the output may be longer than the screen of an interactive user: the program then starts a pager. */
 static int may_be_paged(size_t length)
 {
 	struct winsize size;
@@ -377,7 +377,7 @@ static int may_be_paged(size_t length)
 	return lines > size.ws_row;
 }
 
-/* Print the pieces of a reply of `length` bytes and end. Returns, with nothing printed, if it is no answer or needs a pager. */
+/* Print the pieces of a reply of `length` bytes and exit. Return, with nothing printed, if it is not an answer or needs a pager. */
 static void print_reply(size_t length)
 {
 	size_t at, printed = 0;
@@ -407,7 +407,7 @@ static void print_reply(size_t length)
 			_exit(UNREAD);
 		signal(SIGPIPE, before);
 		if (!printed)
-			return; /* the program says what is wrong with stdout */
+			return; /* the program reports what is wrong with stdout */
 		dprintf(2, "ocicat: error: cannot write the output (%s), so it is incomplete\n", strerror(error));
 		_exit(FAILED);
 	}
@@ -431,7 +431,7 @@ int main(int count, char **words)
 		plain();
 	for (number = 0; number < 3; number++)
 		if (fcntl(number, F_GETFD) < 0)
-			plain(); /* a socket would take its place */
+			plain(); /* a socket would get the number of the closed descriptor */
 	chosen = malloc((size_t)count * sizeof *chosen);
 	if (!chosen)
 		plain();

@@ -271,7 +271,7 @@ _STATEMENTS = (
 )
 
 
-# These columns have no index, so deleting a word from a dictionary would search all rows for references to it.
+# These columns have no index, so deleting a media type or platform would scan the referring tables.
 _ON_A_SERVER = (
     "ALTER TABLE entry DROP CONSTRAINT fk_entry_media_type_id",
     "ALTER TABLE entry DROP CONSTRAINT fk_entry_artifact_type_id",
@@ -290,5 +290,5 @@ def upgrade() -> None:
     now = time.time_ns() // 1_000_000
     for statement in _STATEMENTS + (_ON_A_SERVER if op.get_bind().dialect.name == "postgresql" else ()):
         text = statement.format(**words, now=now, leaves=", ".join(f"'{name}'" for name in _LEAVES))
-        # For psycopg, % begins a placeholder.
+        # psycopg reads % as the beginning of a placeholder.
         op.get_bind().exec_driver_sql(text.replace("%", "%%") if op.get_bind().dialect.name != "sqlite" else text)

@@ -1,4 +1,4 @@
-"""Layouts in tar archives, and indexes for the first key of an entry and for registries in capitals (schema 1.3)."""
+"""Layouts in tar archives, and indexes for the first key of an entry and for registry names with capitals (schema 1.3)."""
 
 from alembic import op
 
