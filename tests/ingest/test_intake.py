@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import resource
 import shutil
 import tarfile
 import time
@@ -28,6 +29,7 @@ from catalog.ingest.turns import GRACE_SECONDS, LARGE_BYTES, LARGE_ENTRIES, Turn
 from catalog.layout.files import FileState
 from catalog.layout.list_limits import ListLimits
 from tests import writers
+from tests.cli.program import needs_root, ran_as_nobody, reachable
 from tests.conftest import AT_ONCE, Catalogue, stamp
 from tests.watch.harness import wait_for
 
@@ -54,6 +56,9 @@ class Looks(Listener):
     def committed(self, seconds: float, lags: list[float]) -> None:
         assert seconds > 0
         self.lags.append(lags)
+
+    def shares(self, store: Store) -> bool:
+        return store.name.startswith("shared")
 
     def may_read_sooner(self, store: Store, file: FileState, age: float) -> float | None:  # noqa: ARG002
         return self.sooner
@@ -96,6 +101,18 @@ def listed(path: str, seed: str, count: int = 1) -> None:
     writers.write_recreate(path, writers.dump(writers.empty_index(*entries)))
 
 
+def archived(path: Path, count: int, *, members: int) -> None:
+    """An archive of a layout with so many entries, after so many blobs."""
+    layout = writers.make_layout(f"{path}.layout")
+    listed(layout, "archived", count)
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        tar.add(layout, ".")
+    shutil.rmtree(layout)
+    blobs = (tarfile.TarInfo(f"blobs/sha256/{number:064x}").tobuf() for number in range(members))
+    path.write_bytes(b"".join(blobs) + data.getvalue())
+
+
 def stores(catalogue: Catalogue, tmp_path: Path, *names: str) -> list[str]:
     """The paths of layouts in the catalog, which have an entry each."""
     paths = [writers.make_layout(str(tmp_path / name)) for name in names]
@@ -116,9 +133,12 @@ def entries(catalogue: Catalogue, name: str) -> int:
 
 
 def put_off(intake: Intake, store: Store) -> None:
-    """Offer a store that the intake puts off for a moment, because its file is open for writing, and large ones in any case."""
-    with open(f"{store.path}/index.json", "ab"):
+    """Offer a store that the intake puts off for a moment, because its file is open for writing."""
+    with open(f"{store.path}/index.json", "ab") as file:
+        file.write(b" ")
+        file.flush()
         assert not intake.offer(store)
+    assert store.path in [each.path for each in intake.waiting]
 
 
 def wait_until_due(intake: Intake) -> None:
@@ -245,6 +265,73 @@ def test_small_stores_are_committed_before_a_large_one_has_its_turn(catalogue: C
     assert entries(catalogue, "large") == LARGE_ENTRIES + 1_000
 
 
+def test_in_which_order_stores_are_looked_at(catalogue: Catalogue, tmp_path: Path) -> None:
+    """Known stores first, those that had a turn lately after others; then new ones; then those that share a file; then large ones."""
+    names = "large", "shared", "lately", "seldom"
+    for path in stores(catalogue, tmp_path, *names):
+        listed(path, "new", 2)
+    listed(str(tmp_path / "large"), "new", LARGE_ENTRIES + 1_000)
+    listed(writers.make_layout(str(tmp_path / "never")), "first", 2)
+    catalogue.add(str(tmp_path / "never"), index=False)
+    written: dict[str, list[str]] = {}
+
+    def look(store: Store) -> None:
+        changed = "SELECT name FROM stores WHERE entries = 2 ORDER BY name"
+        written[store.name] = [name for (name,) in catalogue.sql(changed)]
+
+    intake = Intake(catalogue.writer, Settings(settle_ms=0), catalogue.lines.append, Looks(look))
+    intake.offer(known(catalogue, "lately"))
+    intake.commit()
+    listed(str(tmp_path / "lately"), "newer", 3)
+    for name in (*names, "never"):
+        put_off(intake, known(catalogue, name))
+    wait_until_due(intake)
+    written.clear()
+    intake.look_again()
+    assert list(written) == ["seldom", "lately", "never", "shared", "large"]
+    assert [entries(catalogue, name) for name in written] == [2, 3, 2, 2, LARGE_ENTRIES + 1_000]
+    # Those before it are committed before one that shares its file, and before a large one.
+    assert written["never"] == ["lately"]
+    assert written["shared"] == ["never", "seldom"]
+    assert written["large"] == ["never", "seldom", "shared"]
+
+
+def test_a_store_is_put_off_while_no_file_can_be_opened(catalogue: Catalogue, tmp_path: Path) -> None:
+    (path,) = stores(catalogue, tmp_path, "s")
+    listed(path, "new", 2)
+    store = known(catalogue, "s")
+    intake = Intake(catalogue.writer, AT_ONCE, catalogue.lines.append)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(Exhausted):
+            intake.offer(store)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert [each.name for each in intake.waiting] == ["s"]
+    wait_until_due(intake)
+    intake.look_again()
+    assert (entries(catalogue, "s"), intake.waiting) == (2, [])
+
+
+@needs_root
+def test_a_file_that_this_user_may_not_read_is_reported_once(tmp_path: Path) -> None:
+    directory = tmp_path / "d"
+    directory.mkdir()
+    reachable(directory)
+    db, path = f"{directory}/c.db", writers.make_layout(f"{directory}/s")
+    listed(path, "old")
+    os.chmod(f"{path}/index.json", 0)
+    for each in (directory, *directory.rglob("*")):
+        os.chown(each, 65534, 65534)
+    added = ran_as_nobody("add", path, db=db)
+    assert "unreadable" in added.err
+    assert ran_as_nobody("index", db=db).err == ""
+    os.chmod(f"{path}/index.json", 0o600)
+    assert ran_as_nobody("index", db=db).status == 0
+    assert ran_as_nobody("query", "--count", db=db).out == "1\n"
+
+
 @pytest.mark.parametrize("who", ["a store that the intake knows", "one that it does not know"])
 @pytest.mark.parametrize("name", ["list", "archive.tar"])
 def test_a_turn_is_ended_for_a_smaller_store_and_goes_on_later(
@@ -254,14 +341,10 @@ def test_a_turn_is_ended_for_a_smaller_store_and_goes_on_later(
     is_archive = name == "archive.tar"
     count = 2 if is_archive else LARGE_ENTRIES + 1_000
     (small,) = stores(catalogue, tmp_path, "small")
-    layout = writers.make_layout(str(tmp_path / "list"))
-    listed(layout, "l", count)
     if is_archive:
-        archived = io.BytesIO()
-        with tarfile.open(fileobj=archived, mode="w") as tar:
-            tar.add(layout, ".")
-        others = (tarfile.TarInfo(f"blobs/sha256/{number:064x}").tobuf() for number in range(15_000))
-        (tmp_path / name).write_bytes(b"".join(others) + archived.getvalue())
+        archived(tmp_path / name, count, members=15_000)
+    else:
+        listed(writers.make_layout(str(tmp_path / name)), "l", count)
     catalogue.add(str(tmp_path / name), index=False)
     is_slow = others_wait = False
 
@@ -276,6 +359,7 @@ def test_a_turn_is_ended_for_a_smaller_store_and_goes_on_later(
     )  # fmt: skip
     intake.offer(known(catalogue, name))
     assert [each.name for each in intake.waiting] == [name]
+    assert intake.give_up(0) == []  # Whoever gives up on files that keep changing does not give up on it.
     if who == "a store that the intake knows":
         listed(small, "s", 2)
         put_off(intake, known(catalogue, "small"))  # It is due again while the large one is looked at.
@@ -285,7 +369,8 @@ def test_a_turn_is_ended_for_a_smaller_store_and_goes_on_later(
     intake.look_again()
     assert intake.ended == 1
     assert entries(catalogue, name) == 0
-    assert [each.store.name for each in intake.put_off(math.inf)] == [name]
+    why = "its turn was ended 1 time for other stores"
+    assert [(each.store.name, each.why.partition(": ")[2]) for each in intake.put_off(math.inf)] == [(name, why)]
     is_slow = others_wait = False
 
     def is_taken() -> bool:
@@ -295,6 +380,39 @@ def test_a_turn_is_ended_for_a_smaller_store_and_goes_on_later(
     wait_for(is_taken)
     assert intake.waiting == []
     assert entries(catalogue, "small") == (2 if who == "a store that the intake knows" else 1)
+
+
+def test_a_turn_goes_on_if_only_a_larger_store_and_one_that_is_not_due_wait(
+    catalogue: Catalogue, tmp_path: Path
+) -> None:
+    large, larger, small = stores(catalogue, tmp_path, "large", "larger", "small")
+    for path, count in ((large, LARGE_ENTRIES + 1_000), (larger, LARGE_ENTRIES + 2_000), (small, 2)):
+        listed(path, "new", count)
+
+    def look(store: Store) -> None:
+        if is_slow and store.name == "large":
+            time.sleep(2 * GRACE_SECONDS)
+
+    is_slow = False
+    intake = Intake(catalogue.writer, AT_ONCE, catalogue.lines.append, Looks(look))
+    for name in ("larger", "large"):
+        intake.offer(known(catalogue, name))
+    intake.use(LATER)
+    intake.offer(known(catalogue, "small"))
+    intake.use(AT_ONCE)
+    is_slow = True
+    intake.look_again()
+    assert intake.ended == 0
+    assert [entries(catalogue, name) for name in ("large", "larger", "small")] == [6_000, 7_000, 1]
+
+
+def test_an_archive_of_a_thousand_files_is_read_without_a_turn(catalogue: Catalogue, tmp_path: Path) -> None:
+    archived(tmp_path / "s.tar", 2, members=1_000)
+    catalogue.add(str(tmp_path / "s.tar"), index=False)
+    intake = Intake(catalogue.writer, AT_ONCE, catalogue.lines.append)
+    intake.offer(known(catalogue, "s.tar"))
+    intake.commit()
+    assert (intake.waiting, entries(catalogue, "s.tar")) == ([], 2)
 
 
 @pytest.mark.parametrize(("longest", "ended"), [(600.0, 0), (0.0, 1)])
@@ -404,11 +522,8 @@ def test_a_streamed_list_that_changes_while_it_is_written_is_read_again(catalogu
 
 
 def test_an_archive_that_becomes_something_else_keeps_its_entries(catalogue: Catalogue, tmp_path: Path) -> None:
-    layout = writers.make_layout(str(tmp_path / "layout"))
-    listed(layout, "one")
     archive = tmp_path / "s.tar"
-    with tarfile.open(archive, "w") as tar:
-        tar.add(layout, ".")
+    archived(archive, 1, members=0)
     catalogue.add(str(archive))
     archive.write_bytes(b"plain text" * 100)
     catalogue.index()
