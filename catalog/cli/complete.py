@@ -98,7 +98,7 @@ def _complete(arguments: list[str]) -> tuple[str, list[Offer]]:
 
 
 def _parameter(report: str | None, current: str, database: str | None) -> tuple[str, list[Offer]]:
-    """Return the completions of NAME=VALUE, a parameter of a report; of all reports if the line does not name one yet."""
+    """Return the mode and the completions of NAME=VALUE, a parameter of a report, or of any report if the line does not name one yet."""
     of = words.REPORTS.values() if report is None else [words.REPORTS.get(report, {})]
     known = {name: kind for parameters in of for name, kind in parameters.items()}
     name, equals, value = current.partition("=")

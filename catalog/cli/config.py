@@ -77,7 +77,7 @@ STORE_KEYS = tuple(key for key in PLACE_KEYS if key != "archives")
 def load_followed(path: str | None) -> tuple[Settings, tuple[Place, ...]]:
     """Return the settings, roots and stores of the file at `path`. The values of the daemon's own settings are not checked.
 
-    Raises as `load` does.
+    Raises UsageError for any other mistake.
     """
     path = path or default_configuration()
     if path is None:
@@ -129,11 +129,9 @@ class _File:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{self._where} is not valid TOML: {shown(str(error), 400)}") from error
         except RecursionError as error:
-            raise UsageError(f"{self._where} is not a configuration file: it is nested too deeply") from error
-        except ValueError as error:  # Python's own, which tomllib does not convert.
-            raise UsageError(
-                f"{self._where} is not a configuration file: a number in it has too many digits"
-            ) from error
+            raise UsageError(f"{self._where} is not valid: it is nested too deeply") from error
+        except ValueError as error:  # from int(), for a number with too many digits; tomllib does not convert it.
+            raise UsageError(f"{self._where} is not valid: a number has too many digits") from error
         self._values: dict[str, object] = {}
         self._places: list[
             tuple[bool, int, object]
@@ -146,7 +144,7 @@ class _File:
             elif isinstance(values, dict):
                 self._values |= {f"{section}.{key}": value for key, value in values.items()}
             else:
-                raise self._wrong(f"{shown(section)} is outside of a section, such as [watch]")
+                raise self._wrong(f"{shown(section)} is not in a section: move it under one, such as [watch]")
         known = (*NUMBERS, *INTERVALS, *TEXTS, *FLAGS)
         for key in self._values:
             if key not in known:
@@ -155,11 +153,11 @@ class _File:
                 raise self._wrong(f"there is no setting {self._placed(key)}: {hint}{more}")
 
     def _checked_text(self, read: bytes) -> str:
-        """Return the text of the file, if its size and the depth of its keys are within limits."""
+        """Return the text of the file. Raises UsageError if it is too large or its keys are nested too deeply, and UnicodeDecodeError."""
         if len(read) > _MOST_BYTES:
-            raise UsageError(f"{self._where} is not a configuration file: it is larger than {_MOST_BYTES >> 20} MiB")
+            raise UsageError(f"{self._where} is too large for a configuration file: it has more than {_MOST_BYTES >> 20} MiB")
         if any(line.count(b".") > _MOST_DOTS for line in read.splitlines()):
-            raise UsageError(f"{self._where} is not a configuration file: it is nested too deeply")
+            raise UsageError(f"{self._where} is not valid: it is nested too deeply")
         return read.decode()
 
     def settings(self) -> Settings:

@@ -82,7 +82,7 @@ class _Building:
         return match.store_id not in self._shared or self._has_own(match, digest)
 
     def _has_own(self, match: Match, digest: str) -> bool:
-        """Return whether the directory of the layout itself has the blob as a file. No link below the root is followed."""
+        """Return whether the directory of the layout itself has the blob as a file. A link below the store's root is not followed."""
         row = next(self._reader.select(_PLACED, {"store_id": match.store_id}), None)
         path = decode_path(match.path, match.path_bytes)
         root = None if row is None or row[0] is None else decode_path(row[0], row[1])
@@ -214,7 +214,7 @@ def _once(contexts: Iterable[Context]) -> Iterator[Context]:
 
 
 def _source(context: Context) -> str:
-    """Return `oci-layout://PATH@DIGEST`. Raises UsageError if buildx could not parse it."""
+    """Return `oci-layout://PATH@DIGEST`. Raises UsageError if the path is not UTF-8, or buildx could not parse it."""
     match = context.match
     if match is None:
         raise UsageError("nothing was found")

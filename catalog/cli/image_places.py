@@ -1,5 +1,5 @@
-"""References to an answer for other tools: `oci-layout://PATH@DIGEST`, which buildx takes, and `oci-archive:PATH:REF`, which skopeo, podman
-and buildah take for an image in an archive.
+"""Answers as references for other tools: `oci-layout://PATH@DIGEST` for buildx, and `oci-archive:PATH:REF`, an image in an archive, for
+skopeo, podman and buildah.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def _archive(reader: Reader, match: Match, *, is_archive: bool, elements: int) -
     """
     path = match.path
     if not is_archive:
-        raise UsageError(f"store {shown(match.store)} is a directory and no archive: use --format oci-layout")
+        raise UsageError(f"store {shown(match.store)} is a directory, not an archive: use --format oci-layout")
     if ":" in path:
         raise UsageError(
             f"skopeo splits a path at ':', so it cannot read {shown(path)}: move the archive to a path without ':'"

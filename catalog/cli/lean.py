@@ -86,7 +86,7 @@ QUERY_DIGEST = (
     f" ORDER BY store.priority,store.name,entry.sort LIMIT {_MOST_ROWS}"
 )
 _COLUMNS = 10
-"""How many columns of a row are used; the others only sort it."""
+"""How many columns of a row are used; the others only determine the order."""
 STATEMENTS = {
     ("resolve", "name"): RESOLVE,
     ("resolve", "tag"): RESOLVE_TAG,
@@ -134,7 +134,7 @@ def answered(words: list[str]) -> bytes | None:
 
 
 def question(words: list[str], variables: "Iterable[str]") -> tuple[str, str, tuple[str, ...], str | None] | None:
-    """Return the command, its statement, the parameters, and the value of --db, or None without one.
+    """Return the command, its statement, the parameters, and the value of --db (None if it is not given).
 
     Returns None if this is not a question for this module. `variables` are the names of the environment variables.
     """
@@ -200,7 +200,7 @@ def canonical(text: str) -> str | None:
 
 
 def is_tag(text: str) -> bool:
-    """Return whether this is a tag in the grammar of references. A naming policy makes keys of other texts, too."""
+    """Return whether this is a tag in the grammar of references. A naming policy can also make keys with other tags; `start` finds those."""
     return 0 < len(text) <= _MOST_TAG and text[0] not in ".-" and _IN_TAGS.issuperset(text)
 
 

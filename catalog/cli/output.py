@@ -1,4 +1,4 @@
-"""Output to stdout that a slow reader does not hold up, the text form of values, and the base class of the formats.
+"""Writing to stdout without waiting for a slow reader, the text form of values, and the base class of the formats.
 
 Every answer imports this module. Text from a layout is escaped here, once, for every format; JSON has its own escapes.
 """

@@ -27,7 +27,7 @@ SERVED = ("resolve", "query", "history", "status", "find", "inspect", "__complet
 _BEFORE = ("-q", "--quiet", "-v", "--verbose")
 """Options without a value that may stand before the command. The launcher takes out --db."""
 _REFUSED = ("-", "--", "-h", "--help", "--version", "--fresh", "--debug", "--color", "--config", "--db")
-"""Words that are left to the program itself, because it reads stdin or other files, writes the catalog, or shows what only it knows."""
+"""Words that are left to the program itself: with them, it reads stdin or other files, writes the catalog, or prints something else."""
 _KNOWN = frozenset(("OCICAT_DB", "OCICAT_HOST", "OCICAT_PAGER", "OCICAT_QUIET", "OCICAT_SOCKET"))
 _SHORTEST_TIMEOUT = 1.0
 """In seconds. A shorter `--timeout` may end during an answer, and only the program itself watches for that."""
@@ -52,7 +52,7 @@ class Answers:
         self._environment: tuple[dict[str, str], int] | None = None
 
     def check(self, request: Request, peer: Peer) -> None:
-        """Raise Declined unless this process may answer such a question at all."""
+        """Raise Declined unless this process may answer this client about this catalog with these environment variables."""
         kept = self._kept
         self._check_variables(request.variables)
         if request.catalog != kept.path and (kept.file or catalog_path(request.catalog) != kept.path):
@@ -137,7 +137,7 @@ class Answers:
         This process looks at a path with its own permissions and in its own mounts, so it does so only for the same user.
         """
         if not peer.is_us and "status" in request.words:
-            raise Declined  # status looks at the daemon's files, which another user may have to distrust
+            raise Declined  # status reads the daemon's files, which another user might not be able or willing to trust
         if not any(map(_may_be_path, request.words)):
             return
         if not peer.is_us or request.mounts != self._mounts or request.words[0] == "__complete":

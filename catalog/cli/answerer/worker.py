@@ -47,7 +47,7 @@ def work(listening: socket.socket, minder: int, catalog: str) -> None:
     _limit_memory()
     kept = keep_open(catalog)
     with contextlib.suppress(OcicatError):  # the first question fails in the same way and reports it
-        kept.lend().close()  # so that the first question finds it open
+        kept.lend().close()  # so that the first question finds the catalog open
     answers = Answers(kept)
     gc.freeze()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
