@@ -154,7 +154,7 @@ builds/app sha256:69f3c796e89e… since 20…Z
     "changes": Words(
         {
             0: "listed, even if nothing changed; with `--follow`, ended by SIGINT or SIGTERM",
-            2: f"a CURSOR of another catalog, changes that are not kept any more, or {_UNKNOWN}",
+            2: f"a CURSOR of another catalog, changes that are no longer kept, or {_UNKNOWN}",
         },
         r"""$ ocicat changes --store mirror/patched --format '{at} {change} {store} {name}'
 20…Z added mirror/patched docker.io/library/alpine:3.16
@@ -165,7 +165,7 @@ status 2
         "ocicat changes --follow | while read -r line; do …; done   # Ctrl-C ends it\n",
     ),
     "diff": Words(
-        {0: "equal", 1: "different", 2: f"{_UNKNOWN}, or a time that is not kept any more"},
+        {0: "equal", 1: "different", 2: f"{_UNKNOWN}, or a time that is no longer kept"},
         r"""$ ocicat diff mirror/alpine mirror/patched --format '{change} {name}: {old} {new} {bytes_gained}'; echo "status $?"
 moved docker.io/library/alpine:3.16: sha256:5f9c3ecd4d39… sha256:53dd06ce1d32… 849
 removed docker.io/library/alpine:3.17: sha256:c418c8ccc0fb…  0
@@ -286,7 +286,7 @@ ocicat: 3 blobs, … bytes, and 1 entry of index.json, to …
 ocicat: blobs: …
 mirror/alpine sha256:…
 …
-ocicat: … bytes to be saved, in 3 files
+ocicat: … bytes can be saved, in 3 files
 """,
     ),
     "db": Words({}),

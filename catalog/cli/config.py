@@ -155,7 +155,7 @@ class _File:
     def _checked_text(self, read: bytes) -> str:
         """Return the text of the file. Raises UsageError if it is too large or its keys are nested too deeply, and UnicodeDecodeError."""
         if len(read) > _MOST_BYTES:
-            raise UsageError(f"{self._where} is too large for a configuration file: it has more than {_MOST_BYTES >> 20} MiB")
+            raise UsageError(f"{self._where} is not valid: it is larger than {_MOST_BYTES >> 20} MiB")
         if any(line.count(b".") > _MOST_DOTS for line in read.splitlines()):
             raise UsageError(f"{self._where} is not valid: it is nested too deeply")
         return read.decode()

@@ -15,7 +15,7 @@ from catalog.watch.configuration import JSON, Configuration
 
 
 class Log:
-    """Writes lines and notices; it is a `Report`.
+    """Writes lines and notices; it is a `Report` (catalog.ingest.listener).
 
     `given_format` and `given_level` are the options of the command line, or None. The level overrides that of the configuration;
     the caller of `follow` puts the format into the configuration.

@@ -159,7 +159,9 @@ class _Reader:
             else:
                 raise invalid(instruction.line, "only ARG may come before the first FROM")
         if not self._stages:
-            raise InvalidDockerfile("the Dockerfile has no FROM, so there is nothing to build: give the path of a Dockerfile")
+            raise InvalidDockerfile(
+                "the Dockerfile has no FROM, so there is nothing to build: give the path of a Dockerfile"
+            )
         for stage in self._stages:
             if stage.name in self._build.replaced:
                 continue  # convert.go: a named context replaces the whole stage
@@ -306,7 +308,9 @@ def _target(stages: list[_Stage], name: str) -> _Stage:
         if stage.name == name.lower():
             return stage
     known = ", ".join(dict.fromkeys(stage.name for stage in stages if stage.name)) or "none has a name"
-    raise InvalidDockerfile(f"the Dockerfile has no stage {shown(name)}: --target takes the name of a stage ({shown(known)})")
+    raise InvalidDockerfile(
+        f"the Dockerfile has no stage {shown(name)}: --target takes the name of a stage ({shown(known)})"
+    )
 
 
 def _reached(target: _Stage) -> list[_Stage]:

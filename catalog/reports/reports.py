@@ -133,7 +133,10 @@ _UNREFERENCED = Report(
         Column("digest", "digest of the blob"),
         Column("size", "size of the blob", is_size=True),
         Column("kind", "layer, manifest, index, config or other, as far as is known"),
-        Column("media_type", "its media type, from the blob itself if it is a manifest, else from a manifest that refers to it; or null"),
+        Column(
+            "media_type",
+            "its media type, from the blob itself if it is a manifest, else from a manifest that refers to it; or null",
+        ),
         Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
         _AGE,
     ),

@@ -137,7 +137,7 @@ class Answers:
         This process looks at a path with its own permissions and in its own mounts, so it does so only for the same user.
         """
         if not peer.is_us and "status" in request.words:
-            raise Declined  # status reads the daemon's files, which another user might not be able or willing to trust
+            raise Declined  # status reads the daemon's files, and whether it trusts them depends on the user who asks
         if not any(map(_may_be_path, request.words)):
             return
         if not peer.is_us or request.mounts != self._mounts or request.words[0] == "__complete":

@@ -118,7 +118,7 @@ def _sides(readers: list[Reader], stores: tuple[str, str]) -> tuple[Side, Side]:
 
 
 def _note_unknown(readers: list[Reader]) -> None:
-    """Print a note to stderr if a time is before everything that the catalog knows."""
+    """Print a note for each time that is before the first change in the catalog."""
     for then in readers:
         if then.past is not None and then.past.numbers is None:
             when = rfc3339(then.past.at)
@@ -128,7 +128,7 @@ def _note_unknown(readers: list[Reader]) -> None:
 
 
 def _nothing(reader: Reader, text: str) -> Side:
-    """Return an empty side, for a store that did not exist at the time of the side."""
+    """Return an empty side for a store that did not exist at the time of that side, and print a note."""
     when = "now" if reader.past is None else f"at {rfc3339(reader.past.at)}"
     note(f"no store is named {shown(text)} {when}: that side is empty")
     return Side(reader, frozenset(), note)

@@ -131,7 +131,10 @@ def _nothing(rules: Rules, older_than: str, *, is_judged: bool) -> str:
 
 
 class _Totals:
-    """The totals of a plan. A file counts once if all of its names are removed; other hard links keep the `_kept` bytes in use."""
+    """The totals of a plan.
+
+    A file whose names are all removed counts once. `_kept` are the bytes of files that stay in use through other hard links.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
