@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Words(NamedTuple):
-    """The meaning of each exit status except 4, which means the same everywhere, `examples` with their output, and lines
+    """The meaning of each exit status except 4, which means the same for all commands; `examples` with their output; and the lines
     `to_copy`, which no test runs.
     """
 
@@ -175,7 +175,7 @@ status 0
 """,
     ),
     "wait": Words(
-        {0: "REF resolves", 1: "not within the time limit", 2: "a malformed REF"},
+        {0: "REF resolves", 1: "REF does not resolve within the time limit", 2: "a malformed REF"},
         r"""$ ocicat --quiet wait acme/app:1.0 --timeout 5; echo "status $?"
 status 0
 """,
@@ -183,7 +183,7 @@ status 0
     "contexts": Words(
         {
             0: "printed, even if some images are left to buildx",
-            1: "`--strict`: the catalog does not have all of them complete",
+            1: "with `--strict`, an image is not in the catalog or not complete",
             2: f"no Dockerfile, or {_UNKNOWN}",
             3: "ambiguous",
         },
@@ -269,7 +269,7 @@ status 1
             1: "it lacks nothing; or a REF was not found ('ocicat: error:' on stderr)",
             2: f"an unusable destination, a format that cannot express the plan, or {_UNKNOWN}",
             3: "a REF is ambiguous",
-            4: "a blob of a REF is in no store, or manifests that matter have not been read yet",
+            4: "a blob of a REF is in no store, or it is unknown which blobs it needs, for example because manifests have not been read yet",
         },
         r"""$ ocicat plan copy acme/app:1.1 --to ./new --format '{kind} {digest}'
 blob sha256:…
@@ -286,7 +286,7 @@ ocicat: 3 blobs, … bytes, and 1 entry of index.json, to …
 ocicat: blobs: …
 mirror/alpine sha256:…
 …
-ocicat: … bytes can be saved, in 3 files
+ocicat: … bytes can be saved in 3 files
 """,
     ),
     "db": Words({}),

@@ -27,7 +27,7 @@ COMMANDS = {
     "stores": "List the stores: name, path, state, entries, last change.",
     "index": "Read what changed since the last pass.",
     "watch": "Follow all stores and roots as they change.",
-    "answer": "Answer for other processes, in a millisecond.",
+    "answer": "Run a process that answers commands in a millisecond.",
     "find": "Find entries by any part of a name, tag, store or title.",
     "query": "List every entry that matches.",
     "resolve": "Print the one digest that each reference resolves to.",

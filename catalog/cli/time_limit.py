@@ -59,12 +59,13 @@ def time_limit(default: float | None, each: str = "") -> Callable[[Any], Any]:
 
     The help says that the limit is then `default` seconds, followed by `each`, such as " for each REF"; or none if `default` is None.
     """
-    limit = "no limit" if default is None else f"{default:g}{each}, not counting these waits"
+    limit = "no limit" if default is None else f"{default:g}{each}"
+    waits = "" if default is None else "; by default, these do not count"
     return click.option(
         "--timeout",
         type=Seconds(),
         metavar="SECONDS",
-        help=f"Give up with status 4 after SECONDS, including waits for the reader of the output. [default: {limit}]",
+        help=f"Give up with status 4 after SECONDS, including waits for the reader of the output{waits}. [default: {limit}]",
     )
 
 

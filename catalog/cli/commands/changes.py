@@ -34,7 +34,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two attempts to reach a se
 
 @click.command(name="changes")
 @click.option(
-    "--since", metavar="TIME", help="Only changes since then: a time, an age (2h, 3d) or a day (yesterday, tuesday)."
+    "--since", metavar="TIME", help="Only changes since TIME: a time, an age (2h, 3d) or a day (yesterday, tuesday)."
 )
 @click.option("--cursor", metavar="C", help="Only changes after the one that has this cursor.")
 @click.option(

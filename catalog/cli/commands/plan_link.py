@@ -69,7 +69,7 @@ def link(globals_: Globals, names: tuple[str, ...], mode: str, timeout: float | 
             "nothing can be shared. Only blobs that 'ocicat verify' found good since they last changed are compared: run it first"
         )
         return 1
-    note(f"{human(saved.bytes, 'bytes')} can be saved, in {saved.rows} {'file' if saved.rows == 1 else 'files'}")
+    note(f"{human(saved.bytes, 'bytes')} can be saved in {saved.rows} {'file' if saved.rows == 1 else 'files'}")
     return 0
 
 

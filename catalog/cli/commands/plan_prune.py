@@ -74,8 +74,8 @@ def prune(
     """Print the files that could be removed from all stores, or from the given ones ('ocicat help cleaning').
 
     These are blobs that nothing in use needs, and files that killed writers left. With --keep-last, --unnamed or
-    --untagged-since they also include the blobs that only the given-up entries need: remove these entries from index.json
-    first. Nothing is planned for a store that cannot be judged. The exit status is 1 if there is nothing to remove.
+    --untagged-since, they also include the blobs that only the entries given up by these rules need: remove these entries from
+    index.json first. Nothing is planned for a store that cannot be judged. The exit status is 1 if there is nothing to remove.
     """
     rules = Rules(
         milliseconds(older_than, "--older-than"),

@@ -34,7 +34,7 @@ def command(
     schema: bool,
     format_: str | None,
 ) -> int:
-    """Run a SQL statement over the public views, read-only. Without STATEMENT, it is read from stdin.
+    """Run a SQL statement over the public views, read-only. Without STATEMENT, the statement is read from stdin.
 
     '--schema' describes all views, and 'sql --schema NAME' only one: on a terminal as text, in a pipe as SQL, or with
     --format as one row per column.
