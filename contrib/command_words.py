@@ -80,7 +80,7 @@ ocicat --config ocicat.toml watch --metrics 9418 --log-format json
 mirror/alpine docker.io/library/alpine:3.17 3.17
 registry/library/alpine registry.example.com/library/alpine:3.17 3.17
 $ ocicat find Apline; echo "status $?"
-ocicat: error: nothing has 'apline'; did you mean 'alpine'? 'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts
+ocicat: error: no entry has 'apline'; did you mean 'alpine'? 'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts
 status 1
 """,
     ),

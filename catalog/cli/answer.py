@@ -83,7 +83,7 @@ class Options:
 def moment_of(options: Options) -> int | None:
     """Return the time of `--at`, in milliseconds since 1970, or None.
 
-    Raises UsageError if it is malformed, or if there is a filter that history cannot answer.
+    Raises UsageError if it is malformed, or combined with an option that cannot be used for the past.
     """
     if options.at is None:
         return None

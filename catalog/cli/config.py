@@ -59,7 +59,7 @@ INTERVALS = {
     "watch.reread_seconds": "reread",
     "watch.late_seconds": "late",
 }
-"""Settings of catalog.watch.configuration that are a number of seconds, by their key; the value is the field."""
+"""Settings of catalog.watch.configuration that are a number of seconds: the key in the file, and the field."""
 
 TEXTS = {"watch.metrics": "metrics", "log.format": "log_format", "log.level": "log_level"}
 """Settings of catalog.watch.configuration that are strings."""
@@ -111,7 +111,7 @@ def load(path: str | None) -> Configuration:
 
 
 class _File:
-    """The tables of a file, after a check that every key is known."""
+    """The tables of a configuration file. Making one raises UsageError if the file cannot be read or has an unknown key."""
 
     def __init__(self, path: str) -> None:
         import tomllib
@@ -161,7 +161,7 @@ class _File:
         return read.decode()
 
     def settings(self) -> Settings:
-        """Return the settings that are not the daemon's own. Raises UsageError."""
+        """Return the settings that are not the daemon's own. Raises UsageError if a value is wrong."""
         settings = Settings()
         for key, number in NUMBERS.items():
             if key not in self._values:
@@ -174,7 +174,7 @@ class _File:
         return settings
 
     def daemon(self) -> dict[str, Any]:
-        """Return the daemon's own settings, by field. Raises UsageError."""
+        """Return the daemon's own settings, by field. Raises UsageError if a value is wrong."""
         values: dict[str, Any] = {
             field: self._number(key, LEAST_INTERVAL, MOST_INTERVAL)
             for key, field in INTERVALS.items()
@@ -200,7 +200,7 @@ class _File:
         return values
 
     def places(self) -> tuple[Place, ...]:
-        """Return the roots and stores that the file names. Raises UsageError."""
+        """Return the roots and stores that the file names. Raises UsageError if one is malformed or listed twice."""
         found: dict[str, Place] = {}
         for is_root, number, values in self._places:
             place = self._place(values, number, is_root=is_root)
@@ -274,7 +274,7 @@ class _File:
 
     @contextlib.contextmanager
     def _line(self, table: str, key: str, number: int) -> Iterator[None]:
-        """Add to an error the line that sets a key in the table with this number: `FILE (line 3): …`."""
+        """Add to a UsageError of the block the line that sets `key` in the table with this number: `FILE (line 3): …`."""
         try:
             yield
         except UsageError as error:

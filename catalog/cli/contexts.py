@@ -109,7 +109,7 @@ def _one(asking: Asking, images: list[Image], building: _Building, *, first: boo
         return asking.resolve(query, first=first, shadowed=shadowed)
 
     def for_all() -> Match:
-        """Return an entry that has all platforms: one that answers for its store, or else a shadowed one."""
+        """Return an entry that has all platforms; a shadowed one only if no other has."""
         try:
             return found_for(*platforms)
         except NotFound:

@@ -49,7 +49,7 @@ def _find(options: Options, reader: Reader) -> int:
         show.row(match.value if cells is None else cells(match))
     show.end()
     if not found:
-        raise NotFound(f"nothing has {_listed(search.words)}", _advice(reader, search))
+        raise NotFound(f"no entry has {_listed(search.words)}", _advice(reader, search))
     if len(found) > limit:
         note(f"these are the best {limit}: add another word, or print more with --limit")
     return 0

@@ -55,7 +55,7 @@ class HelpFormatter(click.HelpFormatter):
 
 
 class HelpContext(click.Context):
-    """A click context whose help has this layout."""
+    """A click context whose help is laid out by HelpFormatter."""
 
     formatter_class = HelpFormatter
     latest: click.Context | None = None

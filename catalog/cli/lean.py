@@ -1,4 +1,4 @@
-"""The shortest way to the commonest answers: `resolve` and `query` of a name, tag or digest in a catalog in a file.
+"""The fastest way to the most common answers: `resolve` and `query` of a name, tag or digest in a catalog in a file.
 
 Most of the cost of an answer is starting Python, and most of the rest is importing modules. So this module imports no other module
 of ocicat, uses `_sqlite3` without the package around it and without `functools`, and runs one statement. It answers only if it is
@@ -178,7 +178,7 @@ def asked(text: str) -> tuple[str, tuple[str, ...]] | None:
 def canonical(text: str) -> str | None:
     """Return the key that a name means (docs/resolution.md), or None if the text may be something other than a name.
 
-    If `text` is not a reference, the result is not a key of any entry, because a key is a reference that completing does not change.
+    If `text` is not a reference, the result is not the key of any entry, because every key is a complete reference.
     """
     first, slash, rest = text.partition("/")
     path, colon, tag = (rest if slash else text).partition(":")
@@ -205,7 +205,7 @@ def is_tag(text: str) -> bool:
 
 
 def _catalog(given: str | None) -> str | None:
-    """Return the path of the catalog as catalog.engine.location does, or None if that takes more checks than these."""
+    """Return the path of the catalog as catalog.engine.location does, or None if these checks are not enough to find it."""
     environ = os.environ
     if given is None:
         given = environ.get("OCICAT_DB")
@@ -286,7 +286,7 @@ def sqlite() -> "ModuleType":
 
 
 def _are_plain(path: str, catalog: os.stat_result) -> bool:
-    """Return whether the files beside the catalog belong to it, and SQLite can open it as a file that may change.
+    """Return whether SQLite's files beside the catalog are regular files of its owner, and `-shm` exists or can be created.
 
     This is stricter than catalog.engine.neighbours and `reading_uri`.
     """

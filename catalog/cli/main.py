@@ -241,7 +241,7 @@ def _json(variable: str) -> click.Option:
 
 
 def _as_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    """Set the format, unless the command line sets it and only the environment asks for JSON."""
+    """Set the format to JSON, unless only the environment asks for JSON and the command line has --format."""
     sources = click.core.ParameterSource
     is_given = ctx.get_parameter_source("format_") == sources.COMMANDLINE
     if value and not (is_given and ctx.get_parameter_source("json_") != sources.COMMANDLINE):

@@ -145,7 +145,7 @@ class _Stdout:
         self._kept, self._next_drain = bytearray(), _PIECE_BYTES
 
     def _page(self) -> bool:
-        """Start the pager if the kept output is longer than the screen; return whether it is, so that it can be written."""
+        """Start the pager if the kept output is longer than the screen; return whether it is, and can now be written."""
         from catalog.cli import pager
 
         if not pager.is_longer_than_the_screen(self._kept):

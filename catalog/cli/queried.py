@@ -32,7 +32,8 @@ _OF_CONTENT = ("total_size", "created", "labels", "platforms")
 def run_query(options: Options) -> int:
     """Print every entry that matches; return the highest exit status of all references.
 
-    For a reference, that is 1 if it matched nothing, 2 if it is malformed or names an unknown store, and 4 if content is pending.
+    The status of a reference is 0 if it matched something, 1 if it matched nothing, 2 if it is malformed or names an unknown store, and
+    4 if content is pending.
     """
     with Limits(options.timeout, LIST_SECONDS) as limits:
         return _query(options, limits, limits.open_reader(catalog_path(options.db)))

@@ -160,7 +160,7 @@ OBJECTS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
 }  # fmt: skip
-"""A sentence and the keys of each object, by its name."""
+"""Keyed by the name of an object: a sentence about it, and its keys with their types."""
 OBJECTS |= {
     f"report-{report.name}": (
         f"A row of 'ocicat report {report.name}'.",

@@ -68,7 +68,7 @@ def may_read(peer: Peer, file: str | None) -> bool:
 
 
 def _lets(path: str, peer: Peer, bit: int) -> bool:
-    """Return whether the mode of a file grants a permission to a peer. `bit` is the permission as the bit for other users. Raises OSError."""
+    """Return whether the mode of a file grants a permission to a peer. `bit` is the bit of that permission for other users. Raises OSError."""
     found = os.stat(path)
     if found.st_uid == peer.user:
         return bool(found.st_mode & bit << 6)

@@ -1,6 +1,6 @@
 """Answer one question of a launcher in this process, exactly as the program itself would, or decline it.
 
-Like the program, this first tries the shortest way (catalog.cli.lean), which takes a third of the time, and then the whole command.
+Like the program, this first tries the fastest way (catalog.cli.lean), which takes a third of the time, and then the whole command.
 
 A question must not affect the next one, so the environment, the streams and the few settings of a process are set for each
 question. If anything could make the answer differ from the program's own, the question is declined, and the program itself runs.
@@ -212,7 +212,7 @@ class _Stream:
 
 
 def _check_words(words: list[str]) -> None:
-    """Raise Declined unless this process answers such a command line."""
+    """Raise Declined unless this process may answer this command line."""
     command = next((word for word in words if word not in _BEFORE), "")
     if command not in SERVED:
         raise Declined

@@ -209,5 +209,5 @@ def _is_read() -> bool:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
         return not poll.poll(0)
-    except (OSError, ValueError):  # not a file, in a test
+    except (OSError, ValueError):  # not a file, as in tests
         return True

@@ -84,8 +84,8 @@ def vacuum(globals_: Globals, timeout: float | None) -> int:
 def copy(globals_: Globals, url: str, timeout: float | None) -> int:
     """Copy the catalog, including its history, from its file into one on PostgreSQL ('ocicat help postgres').
 
-    Create that catalog first, with 'ocicat --db URL db upgrade'. The stores become those of this host. Either
-    everything is copied or nothing, and the file does not change.
+    Create that catalog first, with 'ocicat --db URL db upgrade'. The stores become those of this host. Either everything
+    is copied or nothing is, and the file does not change.
     """
     source = catalog_path(globals_.db)
     check_copied(source, url)

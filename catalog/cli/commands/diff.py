@@ -66,11 +66,11 @@ def command(
 
 
 def _moments(stores: tuple[str, ...], times: tuple[str, ...], since: str | None) -> tuple[int | None, int | None]:
-    """Return the times of both sides in milliseconds since 1970, None for now. Raises UsageError."""
+    """Return the times of both sides in milliseconds since 1970, None for now. Raises UsageError if they are malformed, too many or missing."""
     now = time.time_ns() // 1_000_000
     at = [parse_moment(text, now) for text in times]
     if len(at) > 2:
-        raise UsageError("--at can be given twice: once for the old side, once for the new")
+        raise UsageError("--at can be given at most twice: first for the old side, then for the new side")
     if since is not None and (at or len(stores) > 1):
         raise UsageError("--since compares A as of TIME with A now: leave out --at and the second store")
     if since is not None:

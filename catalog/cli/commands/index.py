@@ -30,7 +30,7 @@ from catalog.names.escape import shown
 def command(globals_: Globals, names: tuple[str, ...], full: bool, timeout: float | None) -> int:
     """Bring the catalog up to date with all roots and stores, or with the given ones.
 
-    Only layouts that changed since the last pass are read; the others cost a stat each. The roots and stores that the
+    Only layouts that changed since the last pass are read; each of the others costs one stat call. The roots and stores that the
     configuration names are registered first.
     """
     configuration = load(globals_.config)

@@ -90,7 +90,7 @@ def _print_views(views: list[str], name: str | None, format_: str | None) -> Non
 
 
 def parameters_of(texts: tuple[str, ...]) -> dict[str, str]:
-    """Return the values of `-p NAME=VALUE` options by name. Raises UsageError."""
+    """Return the values of `-p NAME=VALUE` options by name. Raises UsageError if one is malformed or given twice."""
     values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -99,7 +99,7 @@ def _wanted(path: str, names: tuple[str, ...]) -> frozenset[int] | None:
 
 
 def _summarize(run: Verification) -> None:
-    """Report how many blobs were read. If some were not, this is a note; else a line for `--verbose` or for a terminal."""
+    """Report how many blobs were read: in a note if some were not, else only with `--verbose` or on a terminal."""
     counts = [f"{run.verified} read"]
     if run.skipped:
         counts.append(f"{run.skipped} skipped, which were good and have not changed since (--full reads them too)")
