@@ -98,7 +98,7 @@ def _one(asking: Asking, images: list[Image], building: _Building, *, first: boo
     image = images[0]
     if any(each.is_stage for each in images):
         raise NotFound(
-            f"{shown(image.context)} is the name of a stage, too, and a context with that name would replace the stage",
+            f"{shown(image.context)} is also the name of a stage, and a context with that name would replace the stage",
             "give the stage another name",
         )
     query = _query(image)

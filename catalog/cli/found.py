@@ -51,7 +51,7 @@ def _find(options: Options, reader: Reader) -> int:
     if not found:
         raise NotFound(f"no entry has {_listed(search.words)}", _advice(reader, search))
     if len(found) > limit:
-        note(f"these are the best {limit}: add another word, or print more with --limit")
+        note(f"these are the best {limit} matches: add another word, or print more with --limit")
     return 0
 
 
@@ -72,7 +72,7 @@ def _advice(reader: Reader, search: TextSearch) -> str:
         if hint := digest_hint(reader, bare, command="ocicat query "):
             return hint
         if has_wildcard(word):
-            return f"a word is found anywhere in a name, without wildcards: 'ocicat query \"{shown(word)}\"' takes a pattern"
+            return f"find looks for words anywhere in names, without wildcards: 'ocicat query \"{shown(word)}\"' takes a pattern"
     unknown = [word for number, word in enumerate(search.words) if not search.occurs(number)]
     if not unknown:
         return "each word occurs, but no entry has all of them: leave one out"

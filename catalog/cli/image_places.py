@@ -26,7 +26,7 @@ def place_of(reader: Reader, match: Match, format_: str) -> str:
     """
     if (host := match.host) is not None:
         raise UsageError(
-            f"store {shown(match.store)} is on the host {shown(host)}: run this there, or ask for the digest alone"
+            f"store {shown(match.store)} is on the host {shown(host)}: run this command there, or print only the digest"
         )
     if match.path_bytes is not None or not match.path.isprintable():
         raise UsageError(f"the path of store {shown(match.store)} cannot be printed unchanged: use --format json")

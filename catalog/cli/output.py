@@ -190,7 +190,7 @@ class _Stdout:
         if not is_ready:
             drop()
             raise NotInTime(
-                f"the output was not read in time, and {KEPT_BYTES >> 20} MiB of it are waiting: "
+                f"the output was not read in time, and {KEPT_BYTES >> 20} MiB of it is waiting: "
                 "ask for less, or write the output to a file first"
             )
 

@@ -1,7 +1,7 @@
 """Find the images that a build of a Dockerfile needs, by the rules of BuildKit's dockerfile2llb.
 
 Only what the target needs counts: its base, what it copies and mounts from, and the same for each stage among these.
-Variables are those of the global scope, because FROM, `COPY --from` and `RUN --mount` do not see those of a stage.
+Only the variables of the global scope matter: FROM sees no others, and `COPY --from` and `RUN --mount=from=` take none.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ class _Reader:
         return self._stages
 
     def _predefined(self, instructions: list[Instruction]) -> dict[str, str]:
-        """Return the arguments that need no ARG (convert.go, `defaultArgs`), with the values of the build if it has any."""
+        """Return the arguments that need no ARG (convert.go, `defaultArgs`). A build argument overrides the default."""
         build = self._build
         values = {}
         for prefix, platform in (("BUILD", build.builder), ("TARGET", build.platform or build.builder)):

@@ -220,7 +220,7 @@ _MISSING = Report(
         STORE,
         Column("digest", "digest of the absent blob"),
         Column("role", "manifest (of an entry), config or layer"),
-        Column("manifest", "the manifest that needs it; null if it is an entry"),
+        Column("manifest", "the manifest that needs it; null if an entry needs it"),
         Column("size", "its size, as its descriptor claims", is_size=True),
     ),
     """SELECT store, digest, role, manifest, max(size) AS size

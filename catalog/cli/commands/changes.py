@@ -78,7 +78,7 @@ def command(
     if since is not None and cursor is not None:
         raise UsageError("--since and --cursor both say where to begin: leave one out")
     if follow and format_ == "json":
-        raise UsageError("a JSON array would never end with --follow: ask for --format jsonl")
+        raise UsageError("with --follow, a JSON array would never end: use --format jsonl")
     path = catalog_path(globals_.db)
     where = parsed(cursor) if cursor is not None else None
     moment = None if since is None else parse_moment(since, time.time_ns() // 1_000_000)

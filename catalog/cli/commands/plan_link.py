@@ -66,7 +66,7 @@ def link(globals_: Globals, names: tuple[str, ...], mode: str, timeout: float | 
     output.flush()
     if saved.rows == 0:
         note(
-            "nothing can be shared. Only blobs that 'ocicat verify' found good since they last changed are compared: run it first"
+            "nothing can be shared: only blobs that 'ocicat verify' found good since they last changed are compared, so run that first"
         )
         return 1
     note(f"{human(saved.bytes, 'bytes')} can be saved in {saved.rows} {'file' if saved.rows == 1 else 'files'}")

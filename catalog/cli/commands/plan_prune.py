@@ -163,7 +163,7 @@ class _Totals:
     def __str__(self) -> str:
         leftovers = self.rows - self._blobs
         parts = [counted(self._blobs, "blob")] + ([counted(leftovers, "leftover")] if leftovers else [])
-        linked = f"; {human(self._kept, 'bytes')} of it stay in use through other hard links" if self._kept else ""
+        linked = f"; {human(self._kept, 'bytes')} of it stays in use through other hard links" if self._kept else ""
         return f"{' and '.join(parts)}, {human(self._bytes, 'bytes')}, in {counted(len(self._stores), 'store')}{linked}"
 
 

@@ -50,7 +50,7 @@ _SECONDS = Interval()
 @click.option(
     "--take-over",
     is_flag=True,
-    help="In a shared catalog, replace the machine that was this host until now by this machine. Needed only once.",
+    help="In a shared catalog, let this machine take the place of the one that was this host until now. Needed only once.",
 )
 @click.pass_obj
 def command(
