@@ -42,7 +42,7 @@ VARIABLES = {
 """Environment variables besides those of options, and what each means."""
 
 _GLOBAL = """
-These options may stand before or after the command, `--version` only before it. `--help` after a command describes that command.
+These options may come before or after the command, `--version` only before it. `--help` after a command describes that command.
 
 `-h` is short for `--help`, `-q` for `--quiet`, `-v` for `--verbose`, `-s` for `--store`, and `-f` and `-o` for `--format`.
 `--json` is short for `--format json`. `ocicat ls` is short for `ocicat stores`, and `ocicat rm` for `ocicat remove`.
@@ -50,7 +50,7 @@ These options may stand before or after the command, `--version` only before it.
 ## Environment
 
 Each option has a variable, which the tables name. The command line overrides the variable. `1`, `true`, `yes` or `on` sets a
-flag. A repeatable option takes several values separated by blanks.
+flag. A repeatable option takes several values separated by white space.
 
 {variables}
 

@@ -111,7 +111,7 @@ def load(path: str | None) -> Configuration:
 
 
 class _File:
-    """The tables of a configuration file. Making one raises UsageError if the file cannot be read or has an unknown key."""
+    """The tables of a configuration file. The constructor raises UsageError if it cannot be read, is not valid or has an unknown key."""
 
     def __init__(self, path: str) -> None:
         import tomllib

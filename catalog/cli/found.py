@@ -61,7 +61,7 @@ def _listed(words: list[str]) -> str:
 
 
 def _advice(reader: Reader, search: TextSearch) -> str:
-    """Return what to do if nothing was found."""
+    """Return advice for a search that has found nothing."""
     from catalog.lookup.advice import beginning, digest_hint
     from catalog.names.pattern import has_wildcard
 

@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 _LEAST = 24
-"""The least width of the texts beside the options. If the terminal has less room, the texts stand below the options."""
+"""The least width of the texts beside the options. If the terminal has less room, the texts go below the options."""
 _WIDEST, _NARROWEST = 80, 30
 _NEVER_WRAPPED = "\b"
 
 
 class HelpFormatter(click.HelpFormatter):
-    """A formatter that wraps at blanks only. It is as wide as the terminal, but at most `max_width` columns."""
+    """A formatter that breaks lines only at spaces. It is as wide as the terminal, but at most `max_width` columns."""
 
     def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
         if width is None:

@@ -65,7 +65,7 @@ def _archive(reader: Reader, match: Match, *, is_archive: bool, elements: int) -
 
 
 def _taken(reader: Reader, match: Match, ref_name: str) -> str | None:
-    """Return the digest of the entry that skopeo takes for a ref.name: the first that is an image."""
+    """Return the digest of the entry that skopeo takes for a ref.name, the first that is an image or image index; None if none is."""
     from itertools import islice
 
     from catalog.names.limits import is_long

@@ -170,7 +170,7 @@ def _cell(section: str, item: dict[str, object], key: str) -> str:
 
 
 def _shared(item: dict[str, object]) -> str:
-    """Return what a layer is shared with, in words."""
+    """Return, in words, how many other images share a layer, and the names or digests of some of them."""
     others, examples = item["shared"], item["shared_with"]
     if not others or not isinstance(examples, list):
         return "in no other image"

@@ -85,7 +85,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _answer(arguments: list[str]) -> int:
-    if arguments[:1] == ["__complete"]:  # a shell calls this at each Tab, so it does without click, too
+    if arguments[:1] == ["__complete"]:  # a shell calls this each time Tab is pressed, so it must start fast, too
         from catalog.cli import complete
 
         return complete.run(arguments[1:])

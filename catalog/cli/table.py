@@ -245,7 +245,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Return the lines of `text`, none of them wider than `width`, split at blanks if possible; at least one line."""
+    """Return the lines of `text`, none of them wider than `width`, split at spaces if possible; at least one line."""
     lines: list[str] = []
     at = 0
     while True:

@@ -61,7 +61,7 @@ class Instruction(NamedTuple):
         return found[0] if found else ""
 
     def words(self) -> list[str]:
-        """Return the words after the flags, split at blanks."""
+        """Return the words after the flags, split at white space."""
         return [word for word in self.rest.translate(_BLANKS_TO_SPACES).split(" ") if word]
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SERVED = ("resolve", "query", "history", "status", "find", "inspect", "__complete")
 _BEFORE = ("-q", "--quiet", "-v", "--verbose")
-"""Options without a value that may stand before the command. The launcher takes out --db."""
+"""Options without a value that may come before the command. The launcher removes --db."""
 _REFUSED = ("-", "--", "-h", "--help", "--version", "--fresh", "--debug", "--color", "--config", "--db")
 """Words that are left to the program itself: with them, it reads stdin or other files, writes the catalog, or prints something else."""
 _KNOWN = frozenset(("OCICAT_DB", "OCICAT_HOST", "OCICAT_PAGER", "OCICAT_QUIET", "OCICAT_SOCKET"))
@@ -102,7 +102,7 @@ class Answers:
             output.begin_again()
             kept.settle()
             os.chdir("/")  # so that no directory is kept busy
-        # A failure may concern only this process (another user, other limits, a session that has ended). The program tries again.
+        # A failure may concern only this process (another user, other limits, a session that has ended), so the program itself tries again.
         if status >= _FAILED:
             raise Declined
         return status, printed.pieces

@@ -122,7 +122,7 @@ class _Printing:
         self._is_asked: Callable[[Change], bool] | None = None
 
     def print(self, reader: Reader, followed: Followed, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Print the changes that the catalog has now, until `is_over` returns true. Raises UnknownStore."""
+        """Print the changes that the catalog has now; stop earlier if `is_over` returns true. Raises UnknownStore and UsageError."""
         if self._stores and self._is_asked is None:
             self._is_asked = in_stores(reader, self._stores)
         for change in followed.changes(reader):

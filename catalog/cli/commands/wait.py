@@ -57,7 +57,7 @@ def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> 
 
 
 def _wait(limits: Limits, path: str, query: Query, wanted: Query | None, timeout: float) -> int:
-    """Return 0 once REF resolves as wanted. Also waits for a server that is away to come back.
+    """Return 0 once REF resolves as wanted. If the server is away, wait for it to come back.
 
     Raises NotFound after the time limit, and CatalogUnreachable if the server is still away then.
     """
