@@ -1,10 +1,9 @@
-"""`ocicat __complete WORD...` prints the completions of the last word. The scripts of `ocicat completion` call it each time
-Tab is pressed.
+"""`ocicat __complete WORD...` prints the completions of the last word.
 
-The first line says how to use the other lines: `words` (a space may follow), `parts` (no space may follow), `files` or
-`directories` (the shell completes those itself). Commands and options come from catalog/cli/words.py, a frozen copy of what
-click knows, because importing a command to get its options may take a quarter of a second. Nothing is written to stderr; an
-error means that nothing is completed.
+The scripts of `ocicat completion` call it each time Tab is pressed. The first line says how to use the other lines: `words` (a
+space may follow), `parts` (no space may follow), `files` or `directories` (the shell completes those itself). Commands and options
+come from catalog/cli/words.py, a frozen copy of what click knows, because importing a command to get its options may take a quarter
+of a second. Nothing is written to stderr; an error means that nothing is completed.
 """
 
 from __future__ import annotations

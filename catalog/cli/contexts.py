@@ -82,8 +82,9 @@ class _Building:
         return match.store_id not in self._shared or self._has_own(match, digest)
 
     def _has_own(self, match: Match, digest: str) -> bool:
-        """Return whether the directory of the layout itself has the blob as a file. No link below the root is followed, except at the path
-        of a store that has settings of its own.
+        """Return whether the directory of the layout itself has the blob as a file.
+
+        No link below the root is followed, except at the path of a store that has settings of its own.
         """
         row = next(self._reader.select(_PLACED, {"store_id": match.store_id}), None)
         path = decode_path(match.path, match.path_bytes)

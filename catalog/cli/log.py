@@ -48,8 +48,9 @@ class Log:
         return self._line(notice.level, notice.event, notice, notice.fields)
 
     def fail(self, error: Exception) -> int:
-        """Log why the daemon ends or cannot start; return the exit status. In the text format, a failed start is
-        reported like the error of any other command.
+        """Log why the daemon ends or cannot start; return the exit status.
+
+        In the text format, a failed start is reported like the error of any other command.
         """
         if isinstance(error, OSError | MemoryError):
             error = messages.out_of(error) or error

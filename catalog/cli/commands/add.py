@@ -142,8 +142,9 @@ def command(
 
 
 def _place(path: str, list_limits: ListLimits) -> str:
-    """Return the path of an archive, or of a directory, in the form in which it is registered. Raises UsageError if it
-    cannot be registered.
+    """Return the path of an archive, or of a directory, in the form in which it is registered.
+
+    Raises UsageError if it cannot be registered.
     """
     if not os.path.isfile(path):
         return _directory(path)
