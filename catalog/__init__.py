@@ -1,6 +1,6 @@
 """ocicat: every name, tag and digest of many OCI image layouts, in one indexed catalog.
 
-The public Python API is loaded on first use (PEP 562), because the command line imports this module too:
+The public Python API is loaded on first use (PEP 562), because the command line imports this module but does not need it:
 
     from catalog import Catalog, Reference
 

@@ -1,4 +1,4 @@
-"""The public Python API (docs/python.md). It answers the questions of the command line without a process for each."""
+"""The public Python API (docs/python.md). It answers the same questions as the command line, without a process for each."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class Filters(TypedDict, total=False):
-    """The filters of `Catalog.query`: the options of `ocicat query`, with underscores.
+    """The filters of `Catalog.query`, named like the options of `ocicat query`, with underscores.
 
-    `annotations` and `labels` are each a KEY or KEY=VALUE, or a tuple of several; `since` is a time or an age, as on the
-    command line.
+    `annotations` and `labels` (`--annotation` and `--label`) are each a KEY or KEY=VALUE, or a tuple of several. `since` is a time
+    or an age, as on the command line.
     """
 
     tag: str
@@ -61,7 +61,7 @@ MOST_PAGE = 100_000
 class Result:
     """The answer to a SQL statement or a report. `columns` has the column names; iterate once for the rows, which are tuples.
 
-    `close` stops the statement, and so does the end of a `with` block. Iteration may raise NotInTime and CatalogUnavailable.
+    `close` stops the statement, and so does the end of a `with` block. Iteration may raise what `Catalog.sql` raises.
     """
 
     def __init__(self, columns: tuple[str, ...], rows: Iterator[tuple[object, ...]]) -> None:
@@ -113,7 +113,7 @@ class Questions:
         """Yield every entry that `text` matches, in order of precedence. It is not an error if there is none.
 
         A long answer is read in pages, and the catalog is not held open between them, so the caller may iterate slowly. An
-        entry that changes meanwhile may be yielded as it was or as it is. An entry that stays is yielded exactly once.
+        entry that changes meanwhile may be yielded as it was or as it is. An entry that stays in the catalog is yielded exactly once.
 
         `store` is a name or a glob, or several of them; `filters` are those of class Filters. Raises InvalidReference,
         UnknownStore, UsageError if a filter is wrong or cannot be used for the past, NotInTime if a filter needs content that
@@ -166,7 +166,10 @@ class Questions:
         return Asking(self._reader, self.notes.append, stores=scope, strict=strict, platform=wanted)
 
     def _scope(self, store: str | tuple[str, ...]) -> frozenset[int] | None:
-        """Begin a question. Return the ids of the stores that may answer, or None for all stores."""
+        """Clear the notes for a new question. Return the ids of the stores that may answer, or None for all stores.
+
+        Raises UnknownStore, and CatalogUnavailable if the catalog was deleted or replaced since it was opened.
+        """
         self.notes = []
         self._present.check_current()
         texts = _several(store)
@@ -200,10 +203,10 @@ class Catalog(Questions):
         self.close()
 
     def at(self, moment: str | datetime) -> Questions:
-        """Return an object that answers the same questions about the past, as `--at` does, until this catalog is closed.
+        """Return an object that answers `query` and `resolve` as of `moment`, like `--at`, until this catalog is closed.
 
         `moment` is a time or an age, as on the command line, or a datetime, which is local time if it has no zone. Raises
-        UsageError if it is neither.
+        UsageError if it is a string that is neither a time nor an age, and CatalogUnavailable.
         """
         self._present.check_current()
         return Questions(self._present.at(_milliseconds(moment)), self._present)
@@ -211,7 +214,8 @@ class Catalog(Questions):
     def find(self, *words: str, store: str | tuple[str, ...] = (), limit: int | None = 50) -> list[Match]:
         """Return the entries that have each of `words` in a name, tag, store or title, best first.
 
-        Returns at most `limit` entries, or all if it is None. Raises UnknownStore, UsageError if there is no word, and CatalogUnavailable.
+        Returns at most `limit` entries, or all if it is None. Raises UnknownStore, UsageError if there are no words or too many, and
+        CatalogUnavailable.
         """
         from catalog.lookup.search import TextSearch
 
@@ -244,10 +248,10 @@ class Catalog(Questions):
     def changes(
         self, *, since: str | datetime | None = None, cursor: str | None = None, store: str | tuple[str, ...] = ()
     ) -> Iterator[Change]:
-        """Yield changes, oldest first: those after `since` (a time or an age) or after `cursor`, otherwise all that are kept.
+        """Yield changes, oldest first: those after `since` (a time or an age) or after `cursor`, or else all that are kept.
 
-        The catalog is not held open while the caller iterates. Raises UsageError if both `since` and `cursor` are given, or if
-        some of the changes are no longer kept, UnknownStore, and CatalogUnavailable.
+        The catalog is not held open while the caller iterates. Raises UsageError if both `since` and `cursor` are given, if one
+        is malformed, or if some of the changes are no longer kept; UnknownStore; and CatalogUnavailable.
         """
         from catalog.lookup.changes import from_beginning, from_time, parsed
         from catalog.lookup.past import in_stores
@@ -264,7 +268,7 @@ class Catalog(Questions):
         else:
             followed, kept = from_beginning(self._reader)
             if kept is not None:
-                self.notes.append(f"what changed before {rfc3339(kept)} is not kept any more")
+                self.notes.append(f"changes before {rfc3339(kept)} are no longer kept")
         return _changes(self._reader, followed, is_wanted)
 
     def inspect(
@@ -305,7 +309,8 @@ class Catalog(Questions):
     ) -> Result:
         """Run a report, as `ocicat report` does; sizes are in bytes. `notes` names the stores that the report leaves out.
 
-        Raises UsageError for an unknown report or parameter, UnknownStore, NotInTime, and CatalogUnavailable.
+        Raises UsageError for an unknown report or parameter, for a malformed age, or for `store` if the report has no column for
+        it; what `resolve` raises for the parameter `image`; UnknownStore, NotInTime, and CatalogUnavailable.
         """
         from catalog.reports.asking import AskedReport, report_named
         from catalog.reports.gate import statements_of
@@ -336,7 +341,7 @@ def _several(store: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _milliseconds(moment: str | datetime) -> int:
-    """Return milliseconds since 1970. Raises UsageError."""
+    """Return a time as milliseconds since 1970. Raises UsageError if a string is neither a time nor an age."""
     if not isinstance(moment, str):
         return int(moment.timestamp() * 1000)
     return parse_moment(moment, time.time_ns() // 1_000_000)
@@ -354,8 +359,8 @@ def _changes(reader: Reader, followed: Followed, is_wanted: Callable[[Change], b
 def _pages(asking: Asking, query: Query, narrowing: Narrowing | None) -> Iterator[Match]:
     """Yield the matches that pass `narrowing`. They are read in pages, because an open cursor would hold a snapshot of the catalog.
 
-    Each page runs the query again and skips the matches of earlier pages. Pages double in size, so all of them together
-    read about twice the answer.
+    Each page runs the query again and skips the matches of earlier pages. Up to MOST_PAGE, pages double in size, so all of
+    them together read about twice the answer.
     """
     seen: set[tuple[int, str]] = set()
     size = PAGE

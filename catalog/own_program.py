@@ -9,5 +9,5 @@ _PROGRAM = "import sys; n = sys.argv.index('--'); sys.path[:] = sys.argv[1:n]; s
 
 
 def own_program(words: Sequence[str]) -> list[str]:
-    """Return the command line of a process that runs `ocicat` with `words`."""
+    """Return the command line of a process that runs `ocicat` with the arguments `words`."""
     return [sys.executable, "-I", "-S", "-c", _PROGRAM, *sys.path, "--", *words]

@@ -33,7 +33,7 @@ VARIABLES = {
     "OCICAT_HOST": "The name of this host in a shared catalog, instead of the system's ('ocicat help postgres').",
     "OCICAT_MACHINE": "`watch` on a shared catalog: any string that stays the same and is unique to this machine, instead of /etc/machine-id.",
     "STATE_DIRECTORY, XDG_DATA_HOME, HOME": "Where the catalog is if `--db` is not given ('ocicat help scripts').",
-    "NO_COLOR": "If set to anything, there is no colour. Otherwise only a terminal gets colour, unless `TERM` is unset or `dumb`.",
+    "NO_COLOR": "If set and not empty, there is no colour. Otherwise only a terminal gets colour, unless `TERM` is unset, empty or `dumb`.",
     "COLUMNS": "The width of tables on a terminal. It overrides what the terminal itself reports.",
     "OCICAT_PAGER, PAGER, LESS": "The program that shows long output on a terminal ('ocicat help scripts').",
     "NOTIFY_SOCKET, WATCHDOG_USEC": "`watch`: set by systemd. The daemon tells systemd when it is ready, when it stops, and that it is alive.",
@@ -42,7 +42,7 @@ VARIABLES = {
 """Environment variables besides those of options, and what each means."""
 
 _GLOBAL = """
-These options may stand before or after the command, `--version` only before it. `--help` after a command describes that command.
+These options may come before or after the command, `--version` only before it. `--help` after a command describes that command.
 
 `-h` is short for `--help`, `-q` for `--quiet`, `-v` for `--verbose`, `-s` for `--store`, and `-f` and `-o` for `--format`.
 `--json` is short for `--format json`. `ocicat ls` is short for `ocicat stores`, and `ocicat rm` for `ocicat remove`.
@@ -50,7 +50,7 @@ These options may stand before or after the command, `--version` only before it.
 ## Environment
 
 Each option has a variable, which the tables name. The command line overrides the variable. `1`, `true`, `yes` or `on` sets a
-flag. A repeatable option takes several values separated by blanks.
+flag. A repeatable option takes several values separated by white space.
 
 {variables}
 
@@ -66,7 +66,7 @@ flag. A repeatable option takes several values separated by blanks.
 | 130 | interrupted by Ctrl-C |
 | 141 | stdout was closed (`ocicat query \\| head -1`), as a shell reports SIGPIPE |
 
-Each command below says what 0 to 3 mean for it; 4 means the same everywhere.
+Each command below lists what 0 to 3 mean for it; 4 means the same for all commands.
 """
 
 

@@ -80,7 +80,7 @@ ocicat --config ocicat.toml watch --metrics 9418 --log-format json
 mirror/alpine docker.io/library/alpine:3.17 3.17
 registry/library/alpine registry.example.com/library/alpine:3.17 3.17
 $ ocicat find Apline; echo "status $?"
-ocicat: error: nothing has 'apline'; did you mean 'alpine'? 'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts
+ocicat: error: no entry has 'apline'; did you mean 'alpine'? 'ocicat index' reads what has changed, 'ocicat add PATH' adds more layouts
 status 1
 """,
     ),
@@ -154,7 +154,7 @@ builds/app sha256:69f3c796e89e… since 20…Z
     "changes": Words(
         {
             0: "listed, even if nothing changed; with `--follow`, ended by SIGINT or SIGTERM",
-            2: f"a CURSOR of another catalog, changes that are not kept any more, or {_UNKNOWN}",
+            2: f"a CURSOR of another catalog, changes that are no longer kept, or {_UNKNOWN}",
         },
         r"""$ ocicat changes --store mirror/patched --format '{at} {change} {store} {name}'
 20…Z added mirror/patched docker.io/library/alpine:3.16
@@ -165,7 +165,7 @@ status 2
         "ocicat changes --follow | while read -r line; do …; done   # Ctrl-C ends it\n",
     ),
     "diff": Words(
-        {0: "equal", 1: "different", 2: f"{_UNKNOWN}, or a time that is not kept any more"},
+        {0: "equal", 1: "different", 2: f"{_UNKNOWN}, or a time that is no longer kept"},
         r"""$ ocicat diff mirror/alpine mirror/patched --format '{change} {name}: {old} {new} {bytes_gained}'; echo "status $?"
 moved docker.io/library/alpine:3.16: sha256:5f9c3ecd4d39… sha256:53dd06ce1d32… 849
 removed docker.io/library/alpine:3.17: sha256:c418c8ccc0fb…  0
@@ -175,7 +175,7 @@ status 0
 """,
     ),
     "wait": Words(
-        {0: "REF resolves", 1: "not within the time limit", 2: "a malformed REF"},
+        {0: "REF resolves", 1: "REF does not resolve within the time limit", 2: "a malformed REF"},
         r"""$ ocicat --quiet wait acme/app:1.0 --timeout 5; echo "status $?"
 status 0
 """,
@@ -183,7 +183,7 @@ status 0
     "contexts": Words(
         {
             0: "printed, even if some images are left to buildx",
-            1: "`--strict`: the catalog does not have a complete image for each of them",
+            1: "with `--strict`, an image is not in the catalog or not complete",
             2: f"no Dockerfile, or {_UNKNOWN}",
             3: "ambiguous",
         },
@@ -269,7 +269,7 @@ status 1
             1: "the destination lacks nothing; or a REF was not found ('ocicat: error:' on stderr)",
             2: f"an unusable destination, a format that cannot express the plan, or {_UNKNOWN}",
             3: "a REF is ambiguous",
-            4: "a blob of a REF is in no store, or manifests that matter have not been read yet",
+            4: "a blob of a REF is in no store, or it is unknown which blobs it needs, for example because manifests have not been read yet",
         },
         r"""$ ocicat plan copy acme/app:1.1 --to ./new --format '{kind} {digest}'
 blob sha256:…
@@ -286,7 +286,7 @@ ocicat: 3 blobs, … bytes, and 1 entry of index.json, to …
 ocicat: blobs: …
 mirror/alpine sha256:…
 …
-ocicat: … bytes to be saved, in 3 files
+ocicat: … bytes can be saved in 3 files
 """,
     ),
     "db": Words({}),

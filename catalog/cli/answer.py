@@ -1,4 +1,4 @@
-"""The code that `resolve`, `query`, `find`, `inspect` and `status` share after their options have been read, by click or, without
+"""The code that `resolve`, `query`, `find`, `inspect` and `status` share once their options have been read, either by click or, without
 click, by `start`. Each of these commands also has a module of its own beside this one.
 """
 
@@ -76,14 +76,14 @@ class Options:
 
     @property
     def checks_blobs(self) -> bool:
-        """Whether an answer must have all of its blobs, because a build from the layout needs them."""
+        """Whether an answer must have all of its blobs, because the tool that gets the reference needs them (`--strict`)."""
         return self.strict and self.format in PLACES
 
 
 def moment_of(options: Options) -> int | None:
     """Return the time of `--at`, in milliseconds since 1970, or None.
 
-    Raises UsageError if it is malformed, or if there is a filter that history cannot answer.
+    Raises UsageError if it is malformed, or combined with an option that cannot be used for the past.
     """
     if options.at is None:
         return None

@@ -1,7 +1,7 @@
 """Colour on a terminal: headers, bad states and the word `error`.
 
-`--color` decides. With `auto`, the default, there is no colour in a pipe or a file, none if NO_COLOR is set (no-color.org: to anything but the empty string), and none
-if TERM says that the terminal has no colour. Only ocicat's own words are coloured, never text from a layout.
+`--color` decides. With `auto`, the default, there is no colour in a pipe or a file, if NO_COLOR is set and not empty (no-color.org), or
+if TERM is empty, unset or `dumb`. Only ocicat's own words are coloured, never text from a layout.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""`ocicat __complete WORD...` prints the completions of the last word. The scripts of `ocicat completion` call it at each Tab.
+"""`ocicat __complete WORD...` prints the completions of the last word.
 
-The first line says how to use the others: `words` (a space may follow), `parts` (no space may follow), `files` or
-`directories` (the shell completes those itself). Commands and options come from catalog/cli/words.py, a frozen copy of what
-click knows, because importing a command to get its options may take a quarter of a second. Nothing is written to stderr; an
-error means that nothing is completed.
+The scripts of `ocicat completion` call it each time Tab is pressed. The first line says how to use the other lines: `words` (a
+space may follow), `parts` (no space may follow), `files` or `directories` (the shell completes those itself). Commands and options
+come from catalog/cli/words.py, a frozen copy of what click knows, because importing a command to get its options may take a quarter
+of a second. Nothing is written to stderr; an error means that nothing is completed.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _complete(arguments: list[str]) -> tuple[str, list[Offer]]:
 
 
 def _parameter(report: str | None, current: str, database: str | None) -> tuple[str, list[Offer]]:
-    """Return the completions of NAME=VALUE, a parameter of a report; of all reports if the line does not name one yet."""
+    """Return the mode and the completions of NAME=VALUE, a parameter of a report, or of any report if the line does not name one yet."""
     of = words.REPORTS.values() if report is None else [words.REPORTS.get(report, {})]
     known = {name: kind for parameters in of for name, kind in parameters.items()}
     name, equals, value = current.partition("=")

@@ -59,7 +59,7 @@ INTERVALS = {
     "watch.reread_seconds": "reread",
     "watch.late_seconds": "late",
 }
-"""Settings of catalog.watch.configuration that are a number of seconds, by their key; the value is the field."""
+"""Settings of catalog.watch.configuration that are a number of seconds: the key in the file, and the field."""
 
 TEXTS = {"watch.metrics": "metrics", "log.format": "log_format", "log.level": "log_level"}
 """Settings of catalog.watch.configuration that are strings."""
@@ -77,7 +77,7 @@ STORE_KEYS = tuple(key for key in PLACE_KEYS if key != "archives")
 def load_followed(path: str | None) -> tuple[Settings, tuple[Place, ...]]:
     """Return the settings, roots and stores of the file at `path`. The values of the daemon's own settings are not checked.
 
-    Raises as `load` does.
+    Raises UsageError for any other mistake.
     """
     path = path or default_configuration()
     if path is None:
@@ -111,7 +111,7 @@ def load(path: str | None) -> Configuration:
 
 
 class _File:
-    """The tables of a file, after a check that every key is known."""
+    """The tables of a configuration file. The constructor raises UsageError if it cannot be read, is not valid or has an unknown key."""
 
     def __init__(self, path: str) -> None:
         import tomllib
@@ -129,11 +129,9 @@ class _File:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{self._where} is not valid TOML: {shown(str(error), 400)}") from error
         except RecursionError as error:
-            raise UsageError(f"{self._where} is not a configuration file: it is nested too deeply") from error
-        except ValueError as error:  # Python's own, which tomllib does not convert.
-            raise UsageError(
-                f"{self._where} is not a configuration file: a number in it has too many digits"
-            ) from error
+            raise UsageError(f"{self._where} is not valid: it is nested too deeply") from error
+        except ValueError as error:  # from int(), for a number with too many digits; tomllib does not convert it.
+            raise UsageError(f"{self._where} is not valid: a number has too many digits") from error
         self._values: dict[str, object] = {}
         self._places: list[
             tuple[bool, int, object]
@@ -146,7 +144,7 @@ class _File:
             elif isinstance(values, dict):
                 self._values |= {f"{section}.{key}": value for key, value in values.items()}
             else:
-                raise self._wrong(f"{shown(section)} is outside of a section, such as [watch]")
+                raise self._wrong(f"{shown(section)} is not in a section: move it under one, such as [watch]")
         known = (*NUMBERS, *INTERVALS, *TEXTS, *FLAGS)
         for key in self._values:
             if key not in known:
@@ -155,15 +153,15 @@ class _File:
                 raise self._wrong(f"there is no setting {self._placed(key)}: {hint}{more}")
 
     def _checked_text(self, read: bytes) -> str:
-        """Return the text of the file, if its size and the depth of its keys are within limits."""
+        """Return the text of the file. Raises UsageError if it is too large or its keys are nested too deeply, and UnicodeDecodeError."""
         if len(read) > _MOST_BYTES:
-            raise UsageError(f"{self._where} is not a configuration file: it is larger than {_MOST_BYTES >> 20} MiB")
+            raise UsageError(f"{self._where} is not valid: it is larger than {_MOST_BYTES >> 20} MiB")
         if any(line.count(b".") > _MOST_DOTS for line in read.splitlines()):
-            raise UsageError(f"{self._where} is not a configuration file: it is nested too deeply")
+            raise UsageError(f"{self._where} is not valid: it is nested too deeply")
         return read.decode()
 
     def settings(self) -> Settings:
-        """Return the settings that are not the daemon's own. Raises UsageError."""
+        """Return the settings that are not the daemon's own. Raises UsageError if a value is wrong."""
         settings = Settings()
         for key, number in NUMBERS.items():
             if key not in self._values:
@@ -176,7 +174,7 @@ class _File:
         return settings
 
     def daemon(self) -> dict[str, Any]:
-        """Return the daemon's own settings, by field. Raises UsageError."""
+        """Return the daemon's own settings, by field. Raises UsageError if a value is wrong."""
         values: dict[str, Any] = {
             field: self._number(key, LEAST_INTERVAL, MOST_INTERVAL)
             for key, field in INTERVALS.items()
@@ -202,7 +200,7 @@ class _File:
         return values
 
     def places(self) -> tuple[Place, ...]:
-        """Return the roots and stores that the file names. Raises UsageError."""
+        """Return the roots and stores that the file names. Raises UsageError if one is malformed or listed twice."""
         found: dict[str, Place] = {}
         for is_root, number, values in self._places:
             place = self._place(values, number, is_root=is_root)
@@ -276,7 +274,7 @@ class _File:
 
     @contextlib.contextmanager
     def _line(self, table: str, key: str, number: int) -> Iterator[None]:
-        """Add to an error the line that sets a key in the table with this number: `FILE (line 3): …`."""
+        """Add to a UsageError of the block the line that sets `key` in the table with this number: `FILE (line 3): …`."""
         try:
             yield
         except UsageError as error:

@@ -82,7 +82,10 @@ class _Building:
         return match.store_id not in self._shared or self._has_own(match, digest)
 
     def _has_own(self, match: Match, digest: str) -> bool:
-        """Return whether the directory of the layout itself has the blob as a file. No link below the root is followed."""
+        """Return whether the directory of the layout itself has the blob as a file.
+
+        No link below the root is followed, except at the path of a store that has settings of its own.
+        """
         row = next(self._reader.select(_PLACED, {"store_id": match.store_id}), None)
         path = decode_path(match.path, match.path_bytes)
         root = None if row is None or row[0] is None else decode_path(row[0], row[1])
@@ -96,7 +99,7 @@ def _one(asking: Asking, images: list[Image], building: _Building, *, first: boo
     image = images[0]
     if any(each.is_stage for each in images):
         raise NotFound(
-            f"{shown(image.context)} is the name of a stage, too, and a context with that name would replace the stage",
+            f"{shown(image.context)} is also the name of a stage, and a context with that name would replace the stage",
             "give the stage another name",
         )
     query = _query(image)
@@ -107,7 +110,7 @@ def _one(asking: Asking, images: list[Image], building: _Building, *, first: boo
         return asking.resolve(query, first=first, shadowed=shadowed)
 
     def for_all() -> Match:
-        """Return an entry that has all platforms: one that answers for its store, or else a shadowed one."""
+        """Return an entry that has all platforms; a shadowed one only if no other has."""
         try:
             return found_for(*platforms)
         except NotFound:
@@ -214,7 +217,7 @@ def _once(contexts: Iterable[Context]) -> Iterator[Context]:
 
 
 def _source(context: Context) -> str:
-    """Return `oci-layout://PATH@DIGEST`. Raises UsageError if buildx could not parse it."""
+    """Return `oci-layout://PATH@DIGEST`. Raises UsageError if the path is not UTF-8, or buildx could not parse it."""
     match = context.match
     if match is None:
         raise UsageError("nothing was found")

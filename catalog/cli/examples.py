@@ -65,7 +65,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "version": ("ocicat version",),
     "help": ("ocicat help resolve", "ocicat help scripts"),
 }
-"""Keyed by command; the key of a subcommand has both names, and the key of the overview is empty."""
+"""Keyed by command: `plan copy` for a subcommand, and an empty string for the overview."""
 
 
 def epilog(name: str) -> str | None:

@@ -37,7 +37,10 @@ def fitted(line: str) -> str:
 
 
 def fitted_row(row: str) -> str:
-    """Return a row of cells separated by tabs: on one line if it fits the terminal on stderr, else with one line per cell."""
+    """Return a row, whose cells are separated by tabs, as text that fits the terminal on stderr; unchanged if that is not a terminal.
+
+    The row stays on one line if it fits, if necessary with short digests and times; otherwise each cell gets a line.
+    """
     width = _width()
     cells = row.split("\t")
     if width is None or len(cells) == 1:

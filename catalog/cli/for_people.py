@@ -21,7 +21,7 @@ _MOST_PLATFORMS = 3
 
 
 def cells(match: Match) -> Get:
-    """Return a function that gives a Format the cell of each column of a match."""
+    """Return a function from the name of a column to the cell of a match, for `Format.row`."""
 
     def get(column: str) -> object:
         if column == "name":
@@ -39,7 +39,7 @@ def cells(match: Match) -> Get:
 
 
 def _name(match: Match) -> str | None:
-    """Return the repository as people write it, or the raw name of an entry that has none."""
+    """Return the repository as people write it; without a repository or tag, the raw name of the entry, if it has one."""
     repository = match.repository
     if repository is None:
         return None if match.tag is not None else match.ref_name

@@ -33,10 +33,11 @@ def open_format(
 ) -> Format:
     """Return the format that `name`, the value of `--format`, selects. Writes nothing yet.
 
-    The default is a table on a terminal and tsv everywhere else. `columns` are the columns of table, tsv and csv, and
+    The default is a table on a terminal, and tsv otherwise. `columns` are the columns of table, tsv and csv, and
     `fields` the fields of JSON and templates. With `header`, csv begins with the names of its columns. `also` names the
     caller's own formats, for the message. For a table, `spare` are columns that a narrow terminal may lack, `prose` is
-    true if the last column holds sentences, and `ages` and `times` are columns of times. Raises UsageError.
+    true if the last column holds sentences, and `ages` and `times` are columns of times. Raises UsageError for an unknown
+    format or a wrong template.
     """
     if name is None:
         name = "table" if sys.stdout.isatty() else "tsv"
@@ -120,7 +121,7 @@ class _Csv(Format):
 
 
 class Objects(Format):
-    """A format of JSON objects that also takes objects as text."""
+    """A format of JSON objects that also accepts objects that are already JSON text."""
 
     def objects(self, texts: Sequence[str]) -> None:
         """Write objects, each of which is given as one line of JSON."""

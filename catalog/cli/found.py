@@ -23,7 +23,7 @@ _REPOSITORIES = 20_000
 
 
 def run_find(options: Options) -> int:
-    """Print the entries that have all words; raises NotFound if there is none."""
+    """Print the entries that have all words. Raises NotFound if there is none, and UsageError if there is no word."""
     if not options.refs:
         raise UsageError("find needs a word: write a part of a name, tag, store or title")
     with Limits(options.timeout, LIST_SECONDS) as limits:
@@ -49,9 +49,9 @@ def _find(options: Options, reader: Reader) -> int:
         show.row(match.value if cells is None else cells(match))
     show.end()
     if not found:
-        raise NotFound(f"nothing has {_listed(search.words)}", _advice(reader, search))
+        raise NotFound(f"no entry has {_listed(search.words)}", _advice(reader, search))
     if len(found) > limit:
-        note(f"these are the best {limit}: write another word, or print more with --limit")
+        note(f"these are the best {limit} matches: add another word, or print more with --limit")
     return 0
 
 
@@ -61,7 +61,7 @@ def _listed(words: list[str]) -> str:
 
 
 def _advice(reader: Reader, search: TextSearch) -> str:
-    """Return what to do if nothing was found."""
+    """Return advice for a search that has found nothing."""
     from catalog.lookup.advice import beginning, digest_hint
     from catalog.names.pattern import has_wildcard
 
@@ -72,10 +72,10 @@ def _advice(reader: Reader, search: TextSearch) -> str:
         if hint := digest_hint(reader, bare, command="ocicat query "):
             return hint
         if has_wildcard(word):
-            return f"a word is found anywhere in a name, without wildcards: 'ocicat query \"{shown(word)}\"' takes a pattern"
+            return f"find looks for words anywhere in names, without wildcards: 'ocicat query \"{shown(word)}\"' takes a pattern"
     unknown = [word for number, word in enumerate(search.words) if not search.occurs(number)]
     if not unknown:
-        return "each word occurs by itself, so leave one out"
+        return "each word occurs, but no entry has all of them: leave one out"
     from catalog.names.nearest import did_you_mean
 
     rows = islice(reader.rows("REPOSITORIES_WITH", {"part": "%", "low": "", "count": _REPOSITORIES}), _REPOSITORIES)

@@ -25,7 +25,7 @@ def ask_freshly(
     """Bring the catalog up to date for all references and restrict `asking` to the stores of `scope`.
 
     Returns a function to call before each reference is answered. References from stdin are not known yet; for these, that
-    function brings the catalog up to date. `content` includes manifests, and `whole` includes which layers are present.
+    function brings the catalog up to date. With `content`, manifests are read as well, and with `whole`, also which layers are present.
     Raises UnknownStore, UsageError for a mistake in the configuration, and what `make_fresh` raises.
     """
     settings, places = load_followed(options.config)

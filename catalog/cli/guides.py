@@ -56,8 +56,8 @@ def read_guide(topic: str) -> str:
 def render(markdown: str, width: int) -> str:
     """Return a guide as plain text for a terminal of `width` columns.
 
-    Paragraphs and list items are wrapped. Each row of a table becomes its first cell, with the others below it. Code is
-    indented and never wrapped.
+    Paragraphs and list items are wrapped. A row of a table becomes its first cell, with the other cells below it. Code
+    is indented and never wrapped.
     """
     return "\n".join(_lines(markdown, max(width, 20))).strip("\n") + "\n"
 

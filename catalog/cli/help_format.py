@@ -10,13 +10,13 @@ from typing import Any
 import click
 
 _LEAST = 24
-"""The least width of the texts beside the options. If the terminal has less room, the texts stand below the options."""
+"""The least width of the texts beside the options. If the terminal has less room, the texts go below the options."""
 _WIDEST, _NARROWEST = 80, 30
 _NEVER_WRAPPED = "\b"
 
 
 class HelpFormatter(click.HelpFormatter):
-    """A formatter that wraps at blanks only. It is as wide as the terminal, but at most `max_width` columns."""
+    """A formatter that breaks lines only at spaces. It is as wide as the terminal, but at most `max_width` columns."""
 
     def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
         if width is None:
@@ -24,7 +24,7 @@ class HelpFormatter(click.HelpFormatter):
         super().__init__(indent_increment, width, max_width)
 
     def write_text(self, text: str) -> None:
-        """Write paragraphs; one whose first line is _NEVER_WRAPPED is written as it is."""
+        """Write paragraphs. The lines of a paragraph whose first line is _NEVER_WRAPPED are not wrapped."""
         indent = " " * self.current_indent
         for number, paragraph in enumerate(text.strip("\n").split("\n\n")):
             if number:
@@ -37,7 +37,7 @@ class HelpFormatter(click.HelpFormatter):
                 self.write("".join(f"{indent}{line}\n" for line in wrapped))
 
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
-        """Write terms, and the text of each beside it, or below it if it is too long or the terminal too narrow."""
+        """Write each term with its text beside it, or below it if the term is too long or the terminal too narrow."""
         rows = list(rows)
         indent = " " * self.current_indent
         room = self.width - self.current_indent
@@ -55,7 +55,7 @@ class HelpFormatter(click.HelpFormatter):
 
 
 class HelpContext(click.Context):
-    """A click context whose help has this layout."""
+    """A click context whose help is laid out by HelpFormatter."""
 
     formatter_class = HelpFormatter
     latest: click.Context | None = None

@@ -1,5 +1,5 @@
-"""References to an answer for other tools: `oci-layout://PATH@DIGEST`, which buildx takes, and `oci-archive:PATH:REF`, which skopeo, podman
-and buildah take for an image in an archive.
+"""Answers as references for other tools: `oci-layout://PATH@DIGEST` for buildx, and `oci-archive:PATH:REF`, an image in an archive, for
+skopeo, podman and buildah.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def place_of(reader: Reader, match: Match, format_: str) -> str:
     """
     if (host := match.host) is not None:
         raise UsageError(
-            f"store {shown(match.store)} is on the host {shown(host)}: run this there, or ask for the digest alone"
+            f"store {shown(match.store)} is on the host {shown(host)}: run this command there, or print only the digest"
         )
     if match.path_bytes is not None or not match.path.isprintable():
         raise UsageError(f"the path of store {shown(match.store)} cannot be printed unchanged: use --format json")
@@ -47,7 +47,7 @@ def _archive(reader: Reader, match: Match, *, is_archive: bool, elements: int) -
     """
     path = match.path
     if not is_archive:
-        raise UsageError(f"store {shown(match.store)} is a directory and no archive: use --format oci-layout")
+        raise UsageError(f"store {shown(match.store)} is a directory, not an archive: use --format oci-layout")
     if ":" in path:
         raise UsageError(
             f"skopeo splits a path at ':', so it cannot read {shown(path)}: move the archive to a path without ':'"
@@ -65,7 +65,7 @@ def _archive(reader: Reader, match: Match, *, is_archive: bool, elements: int) -
 
 
 def _taken(reader: Reader, match: Match, ref_name: str) -> str | None:
-    """Return the digest of the entry that skopeo takes for a ref.name: the first that is an image."""
+    """Return the digest of the entry that skopeo takes for a ref.name, the first that is an image or image index; None if none is."""
     from itertools import islice
 
     from catalog.names.limits import is_long

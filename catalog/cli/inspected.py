@@ -40,7 +40,7 @@ _COLUMNS = {
 
 
 def run_inspect(options: Options) -> int:
-    """Print the page of one image; raises NotFound, Ambiguous, UsageError, CatalogUnavailable."""
+    """Print the page of one image. Raises NotFound, Ambiguous, UsageError and CatalogUnavailable."""
     if len(options.refs) != 1:
         raise UsageError("inspect takes one reference: write REF, or ask 'ocicat query' for a list")
     if options.format not in (None, *FORMATS):
@@ -87,7 +87,7 @@ def _print(reader: Reader, asking: Asking, options: Options, query: Query) -> No
 
 
 class _Text:
-    """Writes the page as lines, truncated to the width of the terminal if stdout is one."""
+    """Writes the page as lines. If stdout is a terminal, they are truncated to its width."""
 
     def __init__(self) -> None:
         from catalog.cli.widths import terminal_width
@@ -148,7 +148,7 @@ class _Text:
 
 
 def _created(moment: object) -> object:
-    """Return when an image was made, relative to now and in local time; with --utc in UTC."""
+    """Return when an image was made, relative to now and in local time; with --utc, only in UTC."""
     from catalog.cli.times import chosen, local, relative
 
     return moment if chosen.is_utc else f"{relative(moment)} ({local(moment)})"
@@ -170,7 +170,7 @@ def _cell(section: str, item: dict[str, object], key: str) -> str:
 
 
 def _shared(item: dict[str, object]) -> str:
-    """Return what a layer is shared with, in words."""
+    """Return, in words, how many other images share a layer, and the names or digests of some of them."""
     others, examples = item["shared"], item["shared_with"]
     if not others or not isinstance(examples, list):
         return "in no other image"

@@ -1,4 +1,4 @@
-"""The shortest way to the commonest answers: `resolve` and `query` of a name, tag or digest in a catalog in a file.
+"""The fastest way to the most common answers: `resolve` and `query` of a name, tag or digest in a catalog in a file.
 
 Most of the cost of an answer is starting Python, and most of the rest is importing modules. So this module imports no other module
 of ocicat, uses `_sqlite3` without the package around it and without `functools`, and runs one statement. It answers only if it is
@@ -86,7 +86,7 @@ QUERY_DIGEST = (
     f" ORDER BY store.priority,store.name,entry.sort LIMIT {_MOST_ROWS}"
 )
 _COLUMNS = 10
-"""How many columns of a row are used; the others only sort it."""
+"""How many columns of a row are used; the others only determine the order."""
 STATEMENTS = {
     ("resolve", "name"): RESOLVE,
     ("resolve", "tag"): RESOLVE_TAG,
@@ -134,7 +134,7 @@ def answered(words: list[str]) -> bytes | None:
 
 
 def question(words: list[str], variables: "Iterable[str]") -> tuple[str, str, tuple[str, ...], str | None] | None:
-    """Return the command, its statement, the parameters, and the value of --db, or None without one.
+    """Return the command, its statement, the parameters, and the value of --db (None if it is not given).
 
     Returns None if this is not a question for this module. `variables` are the names of the environment variables.
     """
@@ -178,7 +178,7 @@ def asked(text: str) -> tuple[str, tuple[str, ...]] | None:
 def canonical(text: str) -> str | None:
     """Return the key that a name means (docs/resolution.md), or None if the text may be something other than a name.
 
-    If `text` is not a reference, the result is not a key of any entry, because a key is a reference that completing does not change.
+    If `text` is not a reference, the result is not the key of any entry, because every key is a complete reference.
     """
     first, slash, rest = text.partition("/")
     path, colon, tag = (rest if slash else text).partition(":")
@@ -200,12 +200,12 @@ def canonical(text: str) -> str | None:
 
 
 def is_tag(text: str) -> bool:
-    """Return whether this is a tag in the grammar of references. A naming policy makes keys of other texts, too."""
+    """Return whether this is a tag in the grammar of references. A naming policy can also make keys with other tags; `start` finds those."""
     return 0 < len(text) <= _MOST_TAG and text[0] not in ".-" and _IN_TAGS.issuperset(text)
 
 
 def _catalog(given: str | None) -> str | None:
-    """Return the path of the catalog as catalog.engine.location does, or None if that takes more checks than these."""
+    """Return the path of the catalog as catalog.engine.location does, or None if these checks are not enough to find it."""
     environ = os.environ
     if given is None:
         given = environ.get("OCICAT_DB")
@@ -286,7 +286,7 @@ def sqlite() -> "ModuleType":
 
 
 def _are_plain(path: str, catalog: os.stat_result) -> bool:
-    """Return whether the files beside the catalog belong to it, and SQLite can open it as a file that may change.
+    """Return whether SQLite's files beside the catalog are regular files of its owner, and `-shm` exists or can be created.
 
     This is stricter than catalog.engine.neighbours and `reading_uri`.
     """

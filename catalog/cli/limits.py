@@ -50,11 +50,11 @@ _ADVICE = "ask for less, or allow more with --timeout"
 
 
 class Limits:
-    """A context manager that ends the process with status 4 if its block takes too long, or too much memory.
+    """A context manager that limits the memory of the process, and ends it with status 4 if its block takes too long.
 
     `seconds` is the value of `--timeout`. It limits the total time, which includes waits for a reader of stdout and for lines
-    on stdin. Without it, `default` limits the time without these waits; None means no limit. `words` is added to the message
-    "this took longer than N seconds". `memory_bytes` is how much memory the process may use in addition to what it has when
+    on stdin. If it is None, `default` limits the time without these waits; if that is None too, there is no limit. `words` ends the
+    message "this took longer than N seconds". `memory_bytes` is how much memory the process may use in addition to what it has when
     the block begins.
     """
 

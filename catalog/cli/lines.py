@@ -44,7 +44,7 @@ def write_all(asking: Asking, limit: int | None) -> int:
 
 
 def _lines(store: str, block: list[tuple[str, ...]]) -> str:
-    """Return the lines of a block of entries. `store` is their first cell and a tab. Only a block that needs it is escaped by cell."""
+    """Return the lines of a block of entries. `store` is their first cell and a tab. Cells are escaped only if a block has one that needs it."""
     text = "\t".join(map("".join, block))
     if text.count("\t") == len(block) - 1 and "\\" not in text and text.replace("\t", "").isprintable():
         cells: Iterable[str] = map("\t".join, block)

@@ -15,7 +15,7 @@ from catalog.watch.configuration import JSON, Configuration
 
 
 class Log:
-    """Writes lines and notices; it is a `Report`.
+    """Writes lines and notices; it is a `Report` (catalog.ingest.listener).
 
     `given_format` and `given_level` are the options of the command line, or None. The level overrides that of the configuration;
     the caller of `follow` puts the format into the configuration.
@@ -48,7 +48,10 @@ class Log:
         return self._line(notice.level, notice.event, notice, notice.fields)
 
     def fail(self, error: Exception) -> int:
-        """Log why the daemon ends or cannot start; return the exit status. As text, a failed start is reported like the error of any command."""
+        """Log why the daemon ends or cannot start; return the exit status.
+
+        In the text format, a failed start is reported like the error of any other command.
+        """
         if isinstance(error, OSError | MemoryError):
             error = messages.out_of(error) or error
         if not self._json and not self._has_started:

@@ -64,7 +64,7 @@ class LogPipe:
             self._changed.notify()
 
     def close(self) -> None:
-        """Write what still waits, for at most _LAST_SECONDS."""
+        """Write the lines that still wait, for at most _LAST_SECONDS."""
         with self._changed:
             if self._lost:
                 self._take(self._make_lost(self._lost).encode("utf-8", "replace"))

@@ -27,13 +27,13 @@ COMMANDS = {
     "stores": "List the stores: name, path, state, entries, last change.",
     "index": "Read what changed since the last pass.",
     "watch": "Follow all stores and roots as they change.",
-    "answer": "Answer for other processes, in a millisecond.",
+    "answer": "Run a process that answers commands in a millisecond.",
     "find": "Find entries by any part of a name, tag, store or title.",
     "query": "List every entry that matches.",
     "resolve": "Print the one digest that each reference resolves to.",
-    "inspect": "Show all about one image.",
+    "inspect": "Show everything about one image.",
     "history": "Print what a name pointed to, and when.",
-    "changes": "List what changed, and follow it.",
+    "changes": "List what changed, or follow changes as they happen.",
     "diff": "List what differs between stores, or between two times.",
     "wait": "Wait until a reference resolves.",
     "contexts": "Print the images of a Dockerfile as build contexts for buildx.",
@@ -42,7 +42,7 @@ COMMANDS = {
     "verify": "Read every blob and compare its digest.",
     "sql": "Run read-only SQL over the public views.",
     "report": "Print a ready-made report over all stores.",
-    "plan": "Plan what could be removed or shared.",
+    "plan": "Plan what could be removed, copied or shared.",
     "browse": "Show the catalog in a web browser.",
     "serve": "Serve all layouts as a read-only registry.",
     "db": "Maintain the database itself.",
@@ -111,7 +111,7 @@ def _unpaged(_ctx: click.Context, _parameter: click.Parameter, value: bool) -> N
 @click.option("--db", metavar="PATH", help="The catalog. [default: see 'ocicat help scripts']")
 @click.option("--config", metavar="FILE", help="Configuration file in TOML ('ocicat help settings').")
 @click.option("-q", "--quiet", is_flag=True, help="Print only answers and errors.")
-@click.option("-v", "--verbose", is_flag=True, help="Print more about what is done.")
+@click.option("-v", "--verbose", is_flag=True, help="Print more about what ocicat does.")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
 @click.option("--color", type=click.Choice(HOW), metavar="WHEN", help="Colour: auto, always or never. [default: auto]")
 @click.option(
@@ -160,7 +160,7 @@ def _readable(config: str | None) -> str | None:
 
 
 def _complete(command: click.Command, path: str) -> None:
-    """Add to a command, such as `plan copy`, what all commands have: global options, short options, --json and examples.
+    """Add to a command, such as `plan copy`, what all commands have: global options, short options, --json, --help and examples.
 
     The environment variable of each of its own options is named after the option. click would name it after the parameter of
     the function, which often has another name (`stores` for `--store`).
@@ -229,7 +229,7 @@ def _show_help(ctx: click.Context, _parameter: click.Parameter, value: bool) -> 
 
 
 def _json(variable: str) -> click.Option:
-    """Return the option --json. It stands for --format json, and like it is overridden by a later --format."""
+    """Return the option --json. It stands for --format json, so a later --format overrides it."""
     return click.Option(
         ["--json", "json_"],
         is_flag=True,
@@ -241,7 +241,7 @@ def _json(variable: str) -> click.Option:
 
 
 def _as_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
-    """Set the format, unless the command line sets it and only the environment asks for JSON."""
+    """Set the format to JSON, unless only the environment asks for JSON and the command line has --format."""
     sources = click.core.ParameterSource
     is_given = ctx.get_parameter_source("format_") == sources.COMMANDLINE
     if value and not (is_given and ctx.get_parameter_source("json_") != sources.COMMANDLINE):
@@ -250,7 +250,7 @@ def _as_json(ctx: click.Context, _parameter: click.Parameter, value: bool) -> No
 
 
 def _unless_json(ctx: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
-    """Return the value of --format; or "json" if --json came before it and it is not on the command line."""
+    """Return the value of --format, or "json" if --json was read first and --format is not on the command line."""
     is_given = ctx.get_parameter_source("format_") == click.core.ParameterSource.COMMANDLINE
     return "json" if ctx.meta.get(_JSON) and not is_given else value
 

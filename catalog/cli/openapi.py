@@ -35,7 +35,7 @@ _REASONS = {
 
 
 def document() -> dict[str, Any]:
-    """Return the document."""
+    """Return the OpenAPI document."""
     paths: dict[str, Any] = {f"/api/{name}": {"get": _operation(name)} for name in PARAMETERS}
     paths["/healthz"] = {
         "get": {

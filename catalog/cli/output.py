@@ -1,4 +1,4 @@
-"""Output to stdout that a slow reader does not hold up, the text form of values, and the base class of the formats.
+"""Writing to stdout without waiting for a slow reader, the text form of values, and the base class of the formats.
 
 Every answer imports this module. Text from a layout is escaped here, once, for every format; JSON has its own escapes.
 """
@@ -145,7 +145,7 @@ class _Stdout:
         self._kept, self._next_drain = bytearray(), _PIECE_BYTES
 
     def _page(self) -> bool:
-        """Start the pager if the kept output is longer than the screen; return whether it is, so that it can be written."""
+        """Start the pager if the kept output is longer than the screen; return whether it is, and can now be written."""
         from catalog.cli import pager
 
         if not pager.is_longer_than_the_screen(self._kept):
@@ -190,7 +190,7 @@ class _Stdout:
         if not is_ready:
             drop()
             raise NotInTime(
-                f"the output was not read in time, and {KEPT_BYTES >> 20} MiB of it are waiting: "
+                f"the output was not read in time, and {KEPT_BYTES >> 20} MiB of it is waiting: "
                 "ask for less, or write the output to a file first"
             )
 

@@ -45,7 +45,7 @@ def wait(pid: int) -> None:
 
 
 def is_longer_than_the_screen(text: bytes | bytearray) -> bool:
-    """Return whether a text has more lines than the terminal on stdout has, counting those that it wraps."""
+    """Return whether a text, with its long lines wrapped, has more lines than the terminal on stdout."""
     try:
         columns, lines = os.get_terminal_size(1)
     except OSError:

@@ -32,7 +32,8 @@ _OF_CONTENT = ("total_size", "created", "labels", "platforms")
 def run_query(options: Options) -> int:
     """Print every entry that matches; return the highest exit status of all references.
 
-    That is 1 if a reference matched nothing, and 2 if one is malformed.
+    The status of a reference is 0 if it matched something, 1 if it matched nothing, 2 if it is malformed or names an unknown store, and
+    4 if content is pending.
     """
     with Limits(options.timeout, LIST_SECONDS) as limits:
         return _query(options, limits, limits.open_reader(catalog_path(options.db)))
@@ -102,7 +103,7 @@ def _query(options: Options, limits: Limits, reader: Reader) -> int:
             elif show is not None and options.limit != 0:
                 from catalog.cli.messages import remark
 
-                remark("nothing refers to it" if also else "no entry matches: 'ocicat query' lists them all")
+                remark("no referrer matches" if also else "no entry matches: 'ocicat query' lists all entries")
     finally:
         found = iter(())  # drops its cursor before the connection is closed
         reader.close()

@@ -1,4 +1,4 @@
-"""`ocicat report NAME --help`: what the report is about, and its parameters and columns below the options of the command."""
+"""`ocicat report NAME --help`: what the report is about, its parameters and columns, and the options of the command."""
 
 from __future__ import annotations
 

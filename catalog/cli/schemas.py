@@ -109,7 +109,7 @@ OBJECTS: dict[str, tuple[str, dict[str, object]]] = {
         },
     ),
     "contexts": (
-        "An image of a Dockerfile, of 'ocicat contexts'.",
+        "An image of a Dockerfile that 'ocicat contexts' lists.",
         {
             "name": "string", "reference": "string", "platform": "string?", "found": "boolean", "store": "string?",
             "path": "string?", "digest": "digest?", "line": "integer", "error": "string?",
@@ -137,14 +137,14 @@ OBJECTS: dict[str, tuple[str, dict[str, object]]] = {
         {"store": "string", "kind": "string", "subject": "string", "detail": "string"},
     ),
     "plan-prune": (
-        "A file of 'ocicat plan prune'.",
+        "A file that 'ocicat plan prune' lists.",
         {
             "store": "string", "path": "string", "digest": "digest?", "size": "integer", "age": "integer",
             "why": "string", "name": "string?", "entry": "digest?",
         },
     ),
     "plan-copy": (
-        "A blob or an entry of 'ocicat plan copy'.",
+        "A blob or an entry that 'ocicat plan copy' lists.",
         {
             "kind": "string", "digest": "digest", "size": "integer?", "source": "string", "path": "string",
             "source_store": "string", "descriptor": "object?",
@@ -153,14 +153,14 @@ OBJECTS: dict[str, tuple[str, dict[str, object]]] = {
     "version": ("The object that 'ocicat version' prints.", {"version": "string"}),
     "reports": ("A report that 'ocicat report' lists.", {"report": "string", "sentence": "string"}),
     "plan-link": (
-        "A pair of files of 'ocicat plan link'.",
+        "A pair of files that 'ocicat plan link' lists.",
         {
             "store": "string", "path": "string", "source": "string", "digest": "digest", "size": "integer",
             "mode": "string", "source_store": "string",
         },
     ),
 }  # fmt: skip
-"""A sentence and the keys of each object, by its name."""
+"""Keyed by the name of an object: a sentence about it, and its keys with their types."""
 OBJECTS |= {
     f"report-{report.name}": (
         f"A row of 'ocicat report {report.name}'.",

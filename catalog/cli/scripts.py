@@ -7,7 +7,7 @@ BASH = r"""# bash completion for ocicat: eval "$(ocicat completion bash)", or sa
 
 _ocicat() {
     # bash splits words at ':', '=' and '@' (COMP_WORDBREAKS). Here they are joined again: a piece belongs to the word before
-    # it if there is no blank between them.
+    # it if there is no white space between them.
     local program="${1/#\~\//$HOME/}" rest="${COMP_LINE:0:COMP_POINT}" bare piece i
     local -a words=() lines=()
     for ((i = 0; i <= COMP_CWORD; i++)); do

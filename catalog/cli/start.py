@@ -85,7 +85,7 @@ def run(arguments: list[str]) -> int:
 
 
 def _answer(arguments: list[str]) -> int:
-    if arguments[:1] == ["__complete"]:  # a shell calls this at each Tab, so it does without click, too
+    if arguments[:1] == ["__complete"]:  # a shell calls this each time Tab is pressed, so it must start fast, too
         from catalog.cli import complete
 
         return complete.run(arguments[1:])
@@ -279,7 +279,8 @@ def plain_index(arguments: list[str]) -> str | None:
 def _variables() -> dict[str, str] | None:
     """Return the settings in the OCICAT_* variables, or None if click must read one of them as an option.
 
-    The key is the name of a command, for its format, or `quiet` if OCICAT_QUIET is on. An empty variable has no effect, as in click.
+    A key is the name of a command, whose value is its format, or `quiet` if OCICAT_QUIET is on. As in click, an empty variable has no
+    effect.
     """
     found = {}
     environ = os.environ

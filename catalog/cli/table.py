@@ -6,7 +6,7 @@ a line on stderr, the widest cells have their middle replaced by `…`, and a la
 enough, each row is printed upright: one line per column, with its name before the value. If the column of tags may be left out,
 the column of names shows `:TAG` for an image that has a tag and no name.
 
-Widths are counted as a terminal shows characters: a wide East Asian character takes two places, a combining character none.
+Widths are counted in columns of the terminal: a wide East Asian character takes two of them, a combining character none.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ def _levelled(widths: list[int], room: int) -> list[int] | None:
 
 
 def _spent(levelled: list[int], widths: list[int], room: int) -> list[int]:
-    """Return the levelled widths with the remaining room added, one place per column that was cut."""
+    """Return the levelled widths with the remaining room added, at most 1 per column that was cut."""
     for place, width in enumerate(widths):
         if levelled[place] < width and _total(levelled) < room:
             levelled[place] += 1
@@ -235,7 +235,7 @@ def _spent(levelled: list[int], widths: list[int], room: int) -> list[int]:
 
 
 def _cut(text: str, width: int) -> str:
-    """Shorten `text` to at most `width` places by cutting out its middle; for a digest or a time, by cutting off its end."""
+    """Return `text` with its middle, or the end of a digest or time, replaced by `…` if it is wider than `width`."""
     if width_of(text) <= width and len(text) <= width * ZERO_WIDTH:
         return text
     room = max(width - 1, 1)
@@ -245,7 +245,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Split `text` into lines of at most `width` places, at blanks if possible; return at least one line."""
+    """Return the lines of `text`, none of them wider than `width`, split at spaces if possible; at least one line."""
     lines: list[str] = []
     at = 0
     while True:

@@ -41,7 +41,7 @@ class Seconds(click.FloatRange):
 
 
 class Interval(Seconds):
-    """How often the daemon does something, with the same limits as in the configuration file."""
+    """The interval, in seconds, at which the daemon repeats something, with the same limits as in the configuration file."""
 
     def __init__(self) -> None:
         click.FloatRange.__init__(self, min=LEAST_INTERVAL, max=MOST_INTERVAL)
@@ -57,14 +57,15 @@ class Interval(Seconds):
 def time_limit(default: float | None, each: str = "") -> Callable[[Any], Any]:
     """Return the option `--timeout`. Its value is None if it is not given.
 
-    The help says that the limit is `default` seconds then, followed by `each`, such as " for each REF".
+    The help says that the limit is then `default` seconds, followed by `each`, such as " for each REF"; or none if `default` is None.
     """
-    limit = "no limit" if default is None else f"{default:g}{each}, waits not counted"
+    limit = "no limit" if default is None else f"{default:g}{each}"
+    waits = "" if default is None else "; by default, these do not count"
     return click.option(
         "--timeout",
         type=Seconds(),
         metavar="SECONDS",
-        help=f"Give up with status 4 after SECONDS, including waits for the reader of the output. [default: {limit}]",
+        help=f"Give up with status 4 after SECONDS, including waits for the reader of the output{waits}. [default: {limit}]",
     )
 
 
@@ -85,4 +86,4 @@ statement_limit = click.option(
     metavar="SECONDS",
     help="Give up with status 4 after SECONDS. [default: 60]",
 )
-"""The option of the commands that run a statement over the views. The time that rows wait for a reader does not count."""
+"""The option of the commands that run a statement over the views. The time that rows wait for somebody to read them does not count."""

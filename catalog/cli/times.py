@@ -1,4 +1,4 @@
-"""Times as a terminal shows them: relative, local, or with `--utc` in RFC 3339 in UTC, as everywhere else."""
+"""Format times for a terminal: relative or local; with `--utc`, RFC 3339 in UTC as in all other output."""
 
 from __future__ import annotations
 

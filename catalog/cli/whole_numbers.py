@@ -1,4 +1,4 @@
-"""Whole numbers as values of options, with limits in words."""
+"""The type of options that take a whole number. Its messages state the limits in words."""
 
 from __future__ import annotations
 

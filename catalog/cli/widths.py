@@ -1,4 +1,4 @@
-"""The widths of texts and of the terminal, and the short forms of digests and times."""
+"""The widths of texts and of the terminal, in columns of the terminal, and the short forms of digests and times."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
 
-ZERO_WIDTH = 4  # the most characters per place, because a cell may contain any number of marks without width
+ZERO_WIDTH = 4  # the most characters per column, because a text may contain any number of marks without width
 
 
 def width_of(text: str) -> int:
-    """Return how many places `text`, which must be printable, takes on a terminal."""
+    """Return how many columns `text`, which must be printable, takes on a terminal."""
     if text.isascii():
         return len(text)
     from unicodedata import category, east_asian_width
@@ -42,7 +42,7 @@ def terminal_width(stream: TextIO | None = None) -> int | None:
 
 
 def first_of(text: str, width: int) -> str:
-    """Return as much of the beginning of `text` as fits into `width` places."""
+    """Return as much of the beginning of `text` as fits into `width` columns."""
     taken = 0
     for end, character in enumerate(text):
         taken += width_of(character)

@@ -42,7 +42,7 @@ class TooMuch(BadWord):
 
 
 class Expander:
-    """Expands the words of one Dockerfile, and counts what that costs."""
+    """Expands the words of one Dockerfile, and counts their lengths against MAX_WORK."""
 
     def __init__(self, escape: str) -> None:
         self._escape = escape
@@ -61,7 +61,7 @@ class Expander:
 
 
 def heredoc_names(line: str) -> list[tuple[str, bool]]:
-    """Return the heredocs that a line begins: the word that ends each, and whether its leading tabs are removed (`<<-`).
+    """Return the heredocs that a line begins: the word that ends each, and whether the leading tabs of its lines are removed (`<<-`).
 
     As in BuildKit, a line with unbalanced quotes begins none. Raises BadWord.
     """
@@ -109,7 +109,7 @@ class _Lexer:
         self._pieces: list[tuple[str, bool]] = []
 
     def run(self, stop: str | None) -> str:
-        """Expand the text up to `stop`, or all of it (BuildKit's processStopOn)."""
+        """Return the expanded text up to `stop`, or all of it if `stop` is None (BuildKit's processStopOn). Raises BadWord."""
         written: list[str] = []
         special = {"'": self._single, '"': self._double, "$": self._dollar, "<": self._less}
         while self._at < len(self._text):
@@ -200,7 +200,7 @@ class _Lexer:
             written.append(character)
 
     def _less(self) -> str:
-        """Take `<`, or `<<` and the spaces after it, which may separate it from the word of a heredoc."""
+        """Consume and return `<`, or `<<` and the spaces after it, which may separate it from the word of a heredoc."""
         begin = self._at
         self._at += 1
         if self._text[self._at : self._at + 1] == "<":
@@ -255,7 +255,7 @@ class _Lexer:
             return "" if is_absent else word
         if modifier == "?":
             if is_absent:
-                raise BadWord(f"{name}: {word or 'it has no value'}: give it with --build-arg {name}=VALUE")
+                raise BadWord(f"{name}: {word or 'it has no value'}; give it with --build-arg {name}=VALUE")
             return value or ""
         if modifier not in "#%":
             raise BadWord(f"${{{name}:{modifier} is not supported by BuildKit")
@@ -290,7 +290,10 @@ class _Lexer:
             self._raw_escapes = before
 
     def _name(self) -> str:
-        """Take the name of a variable: letters, digits and `_`; digits alone; or a special parameter of the shell, which has no value."""
+        """Consume and return the name of a variable, "" if there is none.
+
+        It consists of letters, digits and `_`, or of digits alone, or is a special parameter of the shell, which has no value here.
+        """
         text, begin = self._text, self._at
         first = text[begin : begin + 1]
         end = begin

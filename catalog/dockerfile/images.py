@@ -1,7 +1,7 @@
 """Find the images that a build of a Dockerfile needs, by the rules of BuildKit's dockerfile2llb.
 
 Only what the target needs counts: its base, what it copies and mounts from, and the same for each stage among these.
-Variables are those of the global scope, because FROM, `COPY --from` and `RUN --mount` do not see those of a stage.
+Only the variables of the global scope matter: FROM sees no others, and `COPY --from` and `RUN --mount=from=` take none.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 MAX_BYTES = 1024 * 1024
-"""The maximum length of a Dockerfile."""
+"""The maximum length of a Dockerfile, in bytes."""
 MAX_STAGES = 1000
 
 SCRATCH = "scratch"
@@ -34,7 +34,7 @@ class Image(NamedTuple):
     """An image that the build needs.
 
     `text` is its name as written, with variables replaced. `platform` is the requested one, None if there is none.
-    `is_stage` is true if a stage that is built has the same name, because a context of that name would replace the stage.
+    `is_stage` is true if a stage that is built has the same name; a context of that name would also replace the stage.
     """
 
     line: int
@@ -52,8 +52,8 @@ class Image(NamedTuple):
 class Build(NamedTuple):
     """How a Dockerfile is built: `docker buildx build --platform --target --build-arg`, and the builder's own platform.
 
-    `replaced` are the names of contexts that are given elsewhere. They replace images, and stages, which then need
-    nothing.
+    `replaced` has the names of the contexts that the user gives to buildx (`--skip`). They replace images, and also stages, which
+    then need nothing.
     """
 
     builder: Platform
@@ -74,7 +74,7 @@ def context_name(reference: Reference) -> str:
 def read(text: str, build: Build) -> list[Image]:
     """Return the images that `build` needs, in the order of the Dockerfile. Raises InvalidDockerfile."""
     if len(text) > MAX_BYTES:
-        raise InvalidDockerfile(f"it is longer than {MAX_BYTES} bytes: give the path of a Dockerfile")
+        raise InvalidDockerfile(f"the Dockerfile is longer than {MAX_BYTES} bytes: give the path of a Dockerfile")
     instructions, escape = parse(text)
     stages = _Reader(build, escape).stages(instructions)
     _check_cycles(stages)
@@ -88,10 +88,10 @@ def read(text: str, build: Build) -> list[Image]:
 
 
 class _Stage:
-    """A stage. `base` is what it is built on, None for scratch; `needs` are the stages and images that it copies from.
+    """A stage. `base` is what it is built on, None for scratch or if a context replaces the stage.
 
-    `triggers` has the needs of its ONBUILD instructions, which the stages built on it have too. It is a separate stage,
-    so that it is visited only once, however many stages are built on this one.
+    `needs` are the stages and images that it copies or mounts from. `triggers` has what its ONBUILD instructions need, which every
+    stage that is built on it needs as well. It is a separate stage, so that it is visited only once, however many stages those are.
     """
 
     def __init__(self, line: int, name: str, base: _Stage | Image | None) -> None:
@@ -159,7 +159,9 @@ class _Reader:
             else:
                 raise invalid(instruction.line, "only ARG may come before the first FROM")
         if not self._stages:
-            raise InvalidDockerfile("it has no FROM, so there is nothing to build: give the path of a Dockerfile")
+            raise InvalidDockerfile(
+                "the Dockerfile has no FROM, so there is nothing to build: give the path of a Dockerfile"
+            )
         for stage in self._stages:
             if stage.name in self._build.replaced:
                 continue  # convert.go: a named context replaces the whole stage
@@ -170,7 +172,7 @@ class _Reader:
         return self._stages
 
     def _predefined(self, instructions: list[Instruction]) -> dict[str, str]:
-        """Return the arguments that need no ARG (convert.go, `defaultArgs`), with the values of the build if it has any."""
+        """Return the arguments that need no ARG (convert.go, `defaultArgs`). A build argument overrides the default."""
         build = self._build
         values = {}
         for prefix, platform in (("BUILD", build.builder), ("TARGET", build.platform or build.builder)):
@@ -184,7 +186,7 @@ class _Reader:
         return {name: build.arguments.get(name, value) for name, value in values.items()}
 
     def _argument(self, instruction: Instruction, values: dict[str, str]) -> None:
-        """Apply an ARG of the global scope: the value of the build, else the default; with neither, nothing changes."""
+        """Apply an ARG of the global scope: set each variable to its build argument, else to its default; with neither, leave it."""
         for word in quoted_words(instruction.rest, self._escape):
             name, equals, default = word.partition("=")
             if not name:
@@ -242,7 +244,7 @@ class _Reader:
         return self._stages[int(number)]
 
     def _called(self, name: str, line: int) -> Iterator[_Stage | Image]:
-        """Yield the stage of this name, in any letter case, or else the image."""
+        """Yield the stage of this name, in any letter case, or else the image; yield nothing for scratch."""
         found = self._named.get(name.lower()) or _image(line, name, self._build.platform)
         if found is not None:
             yield found
@@ -306,7 +308,9 @@ def _target(stages: list[_Stage], name: str) -> _Stage:
         if stage.name == name.lower():
             return stage
     known = ", ".join(dict.fromkeys(stage.name for stage in stages if stage.name)) or "none has a name"
-    raise InvalidDockerfile(f"it has no stage {shown(name)}: --target takes the name of a stage ({shown(known)})")
+    raise InvalidDockerfile(
+        f"the Dockerfile has no stage {shown(name)}: --target takes the name of a stage ({shown(known)})"
+    )
 
 
 def _reached(target: _Stage) -> list[_Stage]:

@@ -1,7 +1,7 @@
 """Split the text of a Dockerfile into instructions, as BuildKit's frontend/dockerfile/parser does.
 
 Parser directives (`# escape=`) are at the top. A line is continued if it ends with a single escape character; comments and
-empty lines in between are skipped. Only RUN, COPY and ADD have heredocs, also after ONBUILD, and only in their shell form.
+empty lines in between are skipped. Only RUN, COPY and ADD can have heredocs, even after ONBUILD, and only in their shell form.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Instruction(NamedTuple):
         return found[0] if found else ""
 
     def words(self) -> list[str]:
-        """Return the words after the flags, split at blanks."""
+        """Return the words after the flags, split at white space."""
         return [word for word in self.rest.translate(_BLANKS_TO_SPACES).split(" ") if word]
 
 
@@ -156,7 +156,7 @@ def _directives(lines: list[str]) -> str:
 
 
 def _logical(first: str, numbered: Iterator[tuple[int, str]], escape: str) -> str | None:
-    """Join a line and its continuation lines. Returns None if there is nothing on it."""
+    """Return the line `first` joined with its continuation lines, or None if it is empty."""
     line, goes_on = _continues(first, escape)
     if not goes_on:
         return line or None
@@ -233,7 +233,7 @@ def _can_have_heredocs(instruction: Instruction) -> bool:
 
 
 def _is_json(text: str) -> bool:
-    """Return whether an instruction is a list of strings (the exec form)."""
+    """Return whether the text after an instruction's name is a list of strings (the exec form)."""
     if not text.startswith("["):
         return False
     try:

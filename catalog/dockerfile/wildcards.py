@@ -72,8 +72,8 @@ def replace(value: str, pattern: str, replacement: str, *, every: bool) -> str:
 def _match(value: str, wanted: list[Piece], begin: int, *, longest: bool) -> int | None:
     """Return the end of the match that begins at `begin`, or None.
 
-    The shortest match has each piece at its first place. The longest differs only in the last piece, which is at its last
-    place.
+    In the shortest match, each piece is at the first place where it fits. The longest match differs only in the last piece, which
+    is at the last such place.
     """
     if not _is_at(value, wanted[0], begin):
         return None

@@ -1,4 +1,4 @@
-"""Run a report by name, for the command line and the API: its parameters, the stores to show, and those that it leaves out."""
+"""Run a report for the command line and the API: check its parameters, select its rows by store, and name the stores it leaves out."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ def report_named(name: str) -> Report:
 
 
 class AskedReport:
-    """A report with parameters, for all stores or those with the ids `stores`, asked through `statements`.
+    """A report with its parameters, for all stores or only for those with the ids `stores`.
 
     `parameters` are as on the command line, ages included. `note` is called with each line that a person should read. Raises
-    UsageError for an unknown parameter, or if the report has no column for stores, and the errors of `resolve` for `image`.
+    UsageError for an unknown parameter, for a malformed age, or for `stores` if the report has no column for them and no `image` is
+    given; for `image`, also what `resolve` raises.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class AskedReport:
             self._values["image"] = _digest_of(reader, self._values["image"], stores, note)
 
     def run(self, statements: Statements) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
-        """Return the names of the columns and an iterator over the rows; the exceptions are those of Statements.run."""
+        """Note the stores that are left out; return the names of the columns and an iterator over the rows. Raises as Statements.run does."""
         if self._report.left_out:
             self._note_unjudged(statements)
         columns, rows = statements.run(self._report.statement(self._reader.dialect), self._values)
@@ -69,7 +70,7 @@ class AskedReport:
         return columns, (row for row in rows if row[place] in wanted)
 
     def _note_unjudged(self, statements: Statements) -> None:
-        """Report each store that is left out because its use of blobs cannot be judged, and why."""
+        """Note each store that is left out because it cannot be judged which of its blobs are in use, and why."""
         _, rows = statements.run("SELECT store, subject, reason FROM unjudged ORDER BY store", {})
         for store, subject, reason in rows:
             if self._wanted is None or store in self._wanted:
@@ -78,7 +79,7 @@ class AskedReport:
 
 
 def _given(report: Report, known: Mapping[str, str], parameters: Mapping[str, str]) -> dict[str, str]:
-    """Return the given parameters, with ages as times. Raises UsageError for unknown ones."""
+    """Return the given parameters, with ages as times. Raises UsageError for an unknown parameter or a malformed age."""
     values: dict[str, str] = {}
     for key, value in parameters.items():
         if key not in known:
@@ -90,7 +91,7 @@ def _given(report: Report, known: Mapping[str, str], parameters: Mapping[str, st
 
 
 def _digest_of(reader: Reader, text: str, stores: frozenset[int] | None, note: Callable[[str], None]) -> str:
-    """Return the digest that a reference resolves to. Raises NotFound, Ambiguous, UsageError."""
+    """Return the digest that a reference resolves to. Raises what `resolve` raises, and UsageError for a pattern."""
     query = parse_query(text)
     if query.kind in (kinds.PATTERN, kinds.TAG_PATTERN):
         raise UsageError(f"image={shown(text)} is a pattern: write one name, ':TAG' or digest")

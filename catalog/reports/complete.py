@@ -1,4 +1,4 @@
-"""The report `complete`: the images of which every needed blob is in their store.
+"""The report `complete`: the images whose store has every blob that they need.
 
 The column `complete` of the view `blobs` says whether this is so for a manifest, by the rules of `resolve --strict`
 (catalog.lookup.needed).
@@ -22,7 +22,7 @@ COMPLETE = Report(
     ),
     f"""WITH RECURSIVE {REQUESTED}, whole AS (
   SELECT blobs.store, blobs.digest FROM requested JOIN blobs ON blobs.digest = requested.digest WHERE blobs.complete
-), each(digest) AS ( -- what has no store in it is the same in every store
+), each(digest) AS ( -- each digest once, because platforms and sizes do not depend on the store
   SELECT DISTINCT digest FROM whole
 ), above(digest, image_index) AS (
   SELECT DISTINCT each.digest, platforms.image_index FROM each JOIN platforms ON platforms.digest = each.digest
@@ -41,7 +41,7 @@ COMPLETE = Report(
     SELECT min(platform) FROM platforms WHERE platforms.digest = manifests.digest
   )) AS platform, manifests.size, manifests.config, manifests.config_size
   FROM each JOIN manifests ON manifests.digest = each.digest
-), needed AS ( -- each blob once, however often a manifest lists it; CROSS JOIN has SQLite begin with the images
+), needed AS ( -- each blob once, however often a manifest lists it; CROSS JOIN makes SQLite begin with the images
   SELECT digest AS image, digest, size FROM known
   UNION SELECT digest, config, config_size FROM known WHERE config IS NOT NULL
   UNION SELECT layers.manifest, layers.digest, layers.size

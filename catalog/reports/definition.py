@@ -22,8 +22,8 @@ class Column(NamedTuple):
 class Parameter(NamedTuple):
     """A parameter of a report.
 
-    `value` is what to write for its value in a usage line, and `default` says what applies without it. `completes` is what a
-    shell completes: a kind of catalog.cli.words, or the values themselves.
+    `value` stands for its value in a usage line (`AGE`), and `default` says what applies if it is not given. `completes` is what
+    a shell completes: a kind of catalog.cli.words, or the values themselves.
     """
 
     name: str
@@ -43,8 +43,9 @@ def image(documentation: str) -> Parameter:
 class Report(NamedTuple):
     """A report: its name, a sentence, its columns in order, its query, and its parameters.
 
-    In the query, a parameter that is not given is an empty string; `older_than` is an age and `image` a reference. `$DAY_AGO` in the query
-    stands for the time 24 hours ago in the form that the views use, because the engines have no common expression for it.
+    In the query, a parameter that is not given is an empty string, `older_than` is a time (the user gives an age), and `image` a digest
+    (the user gives a reference). `$DAY_AGO` in the query stands for the time 24 hours ago in the form that the views use, because the
+    engines have no common expression for it.
     `left_out` is what a note on stderr says about each store of the view `unjudged`; it is empty if the report does not
     depend on that view.
     """
@@ -78,4 +79,4 @@ REQUESTED = """requested(digest) AS (
   )
   UNION SELECT platforms.digest FROM requested JOIN platforms ON platforms.image_index = requested.digest
 )"""
-"""A recursive CTE of the manifests and indexes that `image` names and of all below these indexes; of all manifests if it is empty."""
+"""A recursive CTE with the manifests and indexes that `image` names and everything below them; with all manifests if it is empty."""

@@ -1,7 +1,7 @@
-"""Run SQL that can only read the public views (docs/scripts.md), for the commands.
+"""Run users' SQL, which can only read the public views (docs/scripts.md), for the commands and the API.
 
-catalog/engine/sqlite/guard.py decides what a statement may do; on PostgreSQL the server does. A statement runs in a process of
-its own (workers.py), which is killed at the time limit, at Ctrl-C, or when the caller stops before the last row. The time that
+catalog/engine/sqlite/guard.py decides what a statement may do; on PostgreSQL the server does. A statement runs in another
+process (workers.py), which is killed at the time limit, at Ctrl-C, or when the caller stops before the last row. The time that
 the caller spends on the rows does not count towards the limit.
 """
 
@@ -25,7 +25,7 @@ atexit.register(_workers.close)
 
 
 def statements_of(reader: Reader, timeout: float = TIMEOUT_SECONDS) -> Statements:
-    """Return the gate to the catalog that `reader` has open, on either engine."""
+    """Return the object that runs statements on the catalog that `reader` has open, each for at most `timeout` seconds."""
     return Statements(reader, timeout)
 
 
@@ -47,7 +47,8 @@ class Statements:
         """Run one statement; return the names of its columns and an iterator over its rows.
 
         Raises RefusedSQL if the statement is not valid SQL or does more than read the public views, NotInTime if it exceeds
-        the time limit or a memory limit, and CatalogUnavailable if the catalog is damaged. The iterator raises the same.
+        the time limit or a memory limit or its process is killed, and CatalogUnavailable if the catalog cannot be read. The iterator
+        raises the same.
         """
         return self._run(statement, parameters, is_ours=False)
 
@@ -133,7 +134,7 @@ def explained(stopped: Stopped, late: str, statement: str = "") -> Exception:
 
 
 def unique(names: list[str]) -> tuple[str, ...]:
-    """Return the names of the columns with a number added to repeated ones (`a`, `a:1`)."""
+    """Return the names of the columns, with a number added to each name that repeats an earlier one (`a`, `a:1`)."""
     unique: list[str] = []
     taken: set[str] = set()
     for name in names:

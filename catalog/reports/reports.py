@@ -19,12 +19,12 @@ _USAGE = Report(
     "how much each store holds, and how much of it no other store holds",
     (
         STORE,
-        Column("blobs", "number of its blobs"),
-        Column("apparent", "bytes of all its blobs", is_size=True),
+        Column("blobs", "number of blobs in the store"),
+        Column("apparent", "bytes of all blobs in the store", is_size=True),
         Column(
-            "unique", "bytes of its blobs that no other store holds: what deleting the store would free", is_size=True
+            "unique", "bytes of the blobs that no other store holds: what deleting the store would free", is_size=True
         ),
-        Column("shared", "bytes of its blobs that other stores hold, too", is_size=True),
+        Column("shared", "bytes of the blobs that other stores hold, too", is_size=True),
     ),
     """WITH held AS ( -- one pass over all blobs: a search per blob would be quadratic in the number of stores that hold it
   SELECT store, size, min(store) OVER (PARTITION BY digest) <> max(store) OVER (PARTITION BY digest) AS is_shared
@@ -103,7 +103,7 @@ _SHARED = Report(
         Column("digest", "digest of the blob"),
         Column("kind", "layer, manifest, config or other"),
         Column("stores", "number of stores that hold it"),
-        Column("size", "its size", is_size=True),
+        Column("size", "size of the blob", is_size=True),
         Column(
             "saves", "bytes that hard links between the stores would save, if they are not linked yet", is_size=True
         ),
@@ -131,16 +131,19 @@ _UNREFERENCED = Report(
     (
         STORE,
         Column("digest", "digest of the blob"),
-        Column("size", "its size", is_size=True),
+        Column("size", "size of the blob", is_size=True),
         Column("kind", "layer, manifest, index, config or other, as far as is known"),
-        Column("media_type", "its media type: a manifest's own, else the one that a manifest gives for it, or null"),
+        Column(
+            "media_type",
+            "its media type, from the blob itself if it is a manifest, else from a manifest that refers to it; or null",
+        ),
         Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
         _AGE,
     ),
     f"""WITH unused AS (
   SELECT store, digest, size, modified FROM blobs
   WHERE NOT reachable AND modified <= coalesce(nullif(:older_than, ''), $DAY_AGO)
-), each AS ( -- what follows is the same in every store
+), each AS ( -- each digest once, because the columns below do not depend on the store
   SELECT DISTINCT digest FROM unused
 ), last AS (
   {_LAST_NAMES.format("each")}
@@ -160,8 +163,8 @@ ORDER BY unused.store, unused.digest""",  # noqa: S608
     (
         Parameter(
             "older_than",
-            "only blobs last written at least this long ago (90m, 24h, 7d, 1month; 0 for any age): copying an image writes its "
-            "blobs first",
+            "only blobs last written at least this long ago (90m, 24h, 7d, 1month; 0 for any age), because a tool that copies an "
+            "image writes its blobs first",
             "AGE",
             "24h",
             ("24h", "7d", "4w", "1month"),
@@ -180,7 +183,7 @@ _LOST = Report(
         Column("media_type", "its own media type, or null"),
         Column("last_name", "the name that last pointed to it, as far as history goes back, or null"),
         Column("unnamed", "1 if an entry without a name remains, 0 if no entry reaches it"),
-        Column("size", "its size", is_size=True),
+        Column("size", "size of the manifest or image index", is_size=True),
         _AGE,
     ),
     f"""WITH unreached AS ( -- manifests that no entry reaches, without those that belong to an unreached index
@@ -188,7 +191,7 @@ _LOST = Report(
     SELECT store, digest, size, modified, 0 AS is_held FROM blobs WHERE NOT reachable
     UNION ALL SELECT above.store, platforms.digest, NULL, NULL, 1
     FROM blobs AS above JOIN platforms ON platforms.image_index = above.digest WHERE NOT above.reachable
-  ) AS stated GROUP BY store, digest HAVING max(is_held) <> 1 -- PostgreSQL takes `= 0` to be true for one group in 200
+  ) AS stated GROUP BY store, digest HAVING max(is_held) <> 1 -- PostgreSQL estimates that `= 0` is true for one group in 200
 ), nameless AS ( -- entries that had a name once and have none now
   SELECT store, digest, max(size) AS size, max(modified) AS modified FROM (
     SELECT store, digest, size, modified, 0 AS is_unnamed, 0 AS was_named, 0 AS is_named FROM blobs
@@ -212,12 +215,12 @@ ORDER BY lost.store, lost.digest""",  # noqa: S608
 
 _MISSING = Report(
     "missing",
-    "absent manifests of entries, configs and layers; manifests of an image index may be absent, and are not listed",
+    "absent blobs: manifests of entries, configs, and layers; the manifests in an image index may be absent, so they are not listed",
     (
         STORE,
         Column("digest", "digest of the absent blob"),
         Column("role", "manifest (of an entry), config or layer"),
-        Column("manifest", "the manifest that needs it; null if it is an entry"),
+        Column("manifest", "the manifest that needs it; null if an entry needs it"),
         Column("size", "its size, as its descriptor claims", is_size=True),
     ),
     """SELECT store, digest, role, manifest, max(size) AS size
@@ -244,7 +247,7 @@ ORDER BY blobs.store, referrers.referrer, referrers.subject, referrers.how""",
 
 _BASES = Report(
     "bases",
-    "images that are built on others: they have all layers of the other image, in order, and more on top",
+    "images that are built on other images: they have all layers of the base image, in order, and more on top",
     (
         Column("base", "digest of the base image's manifest"),
         Column("base_name", "a name of the base image, or of an image index that contains it, or null"),
@@ -302,7 +305,7 @@ _PLATFORMS = Report(
         STORE,
         Column("name", "full canonical name"),
         Column("lacks", "the platform that it lacks, os/arch[/variant]"),
-        Column("others", "number of names of its repository that have it"),
+        Column("others", "number of names in its repository that have the platform"),
     ),
     f"""WITH RECURSIVE stated AS (
   SELECT image_index AS digest, platform FROM platforms
@@ -345,7 +348,7 @@ ORDER BY offered.names DESC, named.name, named.store, lacking.platform""",  # no
 
 _CHURN = Report(
     "churn",
-    "names that were moved, most often moved first, as far back as history is kept",
+    "names that were moved, those moved most often first, as far back as history is kept",
     (
         STORE,
         Column("name", "full canonical name, or null if there is only a tag"),

@@ -68,7 +68,8 @@ def _is_spent() -> bool:
 def _peak_kib() -> int:
     """Return the most memory that this program has used, in KiB.
 
-    `ru_maxrss` includes the memory of the process that started this one. If that one is large, this one would end after every answer.
+    `ru_maxrss` is used only without /proc, because it includes the memory of the process that started this one: if that is large,
+    this process ends after every answer.
     """
     try:
         with open("/proc/self/status", "rb") as file:

@@ -106,7 +106,7 @@ def test_an_image_index_leads_to_its_manifests_and_back(browser: Chrome, site: S
 
 def test_a_search_without_a_result_or_a_page_without_a_thing_says_so(browser: Chrome, site: Site) -> None:
     browser.get(f"{site.url}-/find?text=no+such")
-    assert "nothing has all of 'no', 'such'" in browser.find_element(By.TAG_NAME, "body").text
+    assert "no entry has all of 'no', 'such'" in browser.find_element(By.TAG_NAME, "body").text
     browser.get(f"{site.url}-/image?ref=no/such")
     assert "no image docker.io/no/such:latest" in browser.find_element(By.TAG_NAME, "body").text
     browser.get(f"{site.url}-/store?name=no+such")

@@ -101,9 +101,9 @@ def test_titles_of_entries_manifests_labels_and_files_are_found(cli: Own, layout
 def test_a_word_that_occurs_nowhere_is_named_with_the_nearest_one(shelf: Shelf) -> None:
     result = shelf.ask("find", "Alpnie")
     assert (result.status, result.out) == (1, "")
-    assert "nothing has 'alpnie'; did you mean 'alpine'?" in result.err
+    assert "no entry has 'alpnie'; did you mean 'alpine'?" in result.err
     assert "'buzybox' does not occur anywhere: did you mean 'busybox'?" in shelf.ask("find", "buzybox", "3.16").err
-    assert "each word occurs by itself" in shelf.ask("find", "alpine", "busybox").err
+    assert "each word occurs, but no entry has all of them" in shelf.ask("find", "alpine", "busybox").err
     assert shelf.ask("find", "x", "--store", "nowhere").status == 2
     assert shelf.ask("find", " ").status == 2
     assert shelf.ask("find").status == 2

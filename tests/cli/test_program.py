@@ -335,7 +335,7 @@ def test_the_locale_does_not_matter(shelf: Shelf) -> None:
 def test_wrong_settings_have_status_2(tmp_path: Path, shelf: Shelf) -> None:
     path = tmp_path / "settings.toml"
     cases = {
-        "x = 1": "outside of a section",
+        "x = 1": "is not in a section",
         "[watch]\nbogus = 1": "watch.bogus",
         "[watch]\nsettle_ms = -1": "settle_ms",
         "[watch]\nsettle_ms = 'x'": "settle_ms",

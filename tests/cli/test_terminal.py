@@ -239,8 +239,8 @@ def test_the_views_are_described_for_a_person_and_for_programs(shelf: Shelf) -> 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("query", "--tag", "no-such-tag"), "no entry matches: 'ocicat query' lists them all"),
-        (("query", "--referrers-of", "ctr:3.16"), "nothing refers to it"),
+        (("query", "--tag", "no-such-tag"), "no entry matches: 'ocicat query' lists all entries"),
+        (("query", "--referrers-of", "ctr:3.16"), "no referrer matches"),
         (("sql", "SELECT 1 FROM images WHERE 0 = 1"), "no rows"),
         (("stores", "--state", "missing"), "no store is missing"),
     ],

@@ -200,7 +200,7 @@ def test_ctrl_c_keeps_what_was_verified(cli: Own, tmp_path: Path) -> None:
         out, err = process.communicate(timeout=SECONDS)
     assert process.returncode == 130
     assert [line.split("\t")[:3] for line in out.splitlines()] == [["a", "digest-differs", digest(blobs[0])]]
-    assert err.strip() == "ocicat: interrupted: the verdicts so far are kept, so run it again"
+    assert err.strip() == "ocicat: interrupted: the verdicts so far are kept, and the next run continues from there"
     assert counted(cli.db) == (4, 2)
     endless.unlink()
     assert cli("verify").said == [SKIPPED.format(1, 2)]

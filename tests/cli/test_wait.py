@@ -105,7 +105,7 @@ def test_status_1_at_the_limit(cli: Own, layout: Layout, arguments: tuple[str, .
     cli.done("add", layout("app", "1"))
     for limit in ("0", "0.2"):
         said = cli("--quiet", "wait", *arguments, "--timeout", limit)
-        one_error(said, 1, f"not within {limit} seconds")
+        one_error(said, 1, f"gave up after {limit} seconds")
         assert said.out == ""
 
 

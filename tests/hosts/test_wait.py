@@ -122,4 +122,4 @@ def test_it_ends_with_status_1_when_the_time_is_over(new_host: NewHost) -> None:
     here.done("add", here.path("images"))
     ended = here.call("wait", "other:1", "--timeout", "0.3")
     assert ended.status == 1
-    assert ended.said[-1].startswith("ocicat: error: not within 0.3 seconds: no image docker.io/library/other:1")
+    assert ended.said[-1].startswith("ocicat: error: gave up after 0.3 seconds: no image docker.io/library/other:1")

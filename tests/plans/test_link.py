@@ -95,5 +95,5 @@ def test_what_is_saved(cli: Own, blobs: dict[str, set[str]], tmp_path: Path) -> 
     cli("verify")
     rows = linked(cli, "a", "b")
     freed = sum(row["size"] for row in rows if row["digest"] != digest)
-    said = f"ocicat: {human(freed, 'bytes')} to be saved, in {len(rows)} files"
+    said = f"ocicat: {human(freed, 'bytes')} can be saved in {len(rows)} files"
     assert cli("plan", "link", "a", "b").said == [said]

@@ -90,7 +90,7 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
     [
         ("[watch", "is not valid TOML"),
         ("\xff", "is not valid TOML"),
-        ("settle_ms = 5", "settle_ms is outside of a section"),
+        ("settle_ms = 5", "settle_ms is not in a section"),
         (
             "[watch]\nsettel_ms = 5",
             "there is no setting watch.settel_ms (line 2): did you mean 'watch.settle_ms'? 'ocicat help settings' lists them all",
@@ -134,11 +134,11 @@ def test_all_that_a_file_can_say(write: Callable[[str], str], tmp_path: Path) ->
         ("a = " + "[" * 9000, "is not "),
         ("a" + ".a" * 1_500_000 + " = 1", "is nested too deeply"),
         ("[a" + ".a" * 1_500_000 + "]", "is nested too deeply"),
-        ("[watch]\nsettle_ms = " + "9" * 5000, "a number in it has too many digits"),
+        ("[watch]\nsettle_ms = " + "9" * 5000, "a number has too many digits"),
         # What takes time in proportion to the square of the length would take minutes with these too.
         ("[watch]\nsettle_ms = 0x" + "f" * 300_000, "watch.settle_ms (line 2) must be a number"),
         ("[watch]\n" + "a" * 300_000 + " = 1", "there is no setting watch.aaa"),
-        ("a" * 300_000 + " = 1", "is outside of a section"),
+        ("a" * 300_000 + " = 1", "is not in a section"),
         ('[[roots]]\npath = "/a"\nname = "' + "a/" * 150_000 + 'a"', "[[roots]] /a: the name a/a"),
         ("#" * (4 << 20) + "\n", "is larger than 4 MiB"),
     ],

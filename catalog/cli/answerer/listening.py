@@ -42,7 +42,11 @@ _MODULES = (
 
 
 class Listening:
-    """Answers questions about the catalog at `catalog` on the socket at `path`, or on systemd's socket if `path` is None."""
+    """Answers questions about the catalog at `catalog` on the socket at `path`, or on systemd's socket if `path` is None.
+
+    `processes` is the number of processes that answer. `parent` is the id of the process that started this one, if this one is to end
+    with it, or None.
+    """
 
     def __init__(self, catalog: str, path: str | None, *, processes: int, parent: int | None) -> None:
         self._catalog = catalog
@@ -243,7 +247,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _load() -> None:
-    """Load every module that an answer may need, once for all processes. An upgrade on disk then does not affect them."""
+    """Load every module that an answer may need, once for all processes, so that an upgrade on disk does not affect them."""
     rooms = [importlib.import_module(name) for name in _ROOMS]
     names = [each.name for room in rooms for each in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")]
     commands = [f"catalog.cli.commands.{name}" for name in SERVED if not name.startswith("_")]

@@ -47,8 +47,8 @@ def peer_of(connection: socket.socket) -> Peer:
 def may_read(peer: Peer, file: str | None) -> bool:
     """Return whether a peer may read the catalog whose file is `file`; None means that the catalog is on a server.
 
-    The user of this process and root may always read it. Others may if the mode of the file and of each directory above it
-    lets them. If a file or directory has an access control list, only its owner may.
+    The user of this process and root may always read it. Another user may if the modes of the file and of each directory above it
+    permit it; the mode of one that has an access control list counts only for its owner.
     """
     if peer.is_us or peer.user == 0:
         return True
@@ -68,7 +68,7 @@ def may_read(peer: Peer, file: str | None) -> bool:
 
 
 def _lets(path: str, peer: Peer, bit: int) -> bool:
-    """Return whether the mode of a file grants a permission to a peer. `bit` is the bit for others. Raises OSError."""
+    """Return whether the mode of a file grants a permission to a peer. `bit` is the bit of that permission for other users. Raises OSError."""
     found = os.stat(path)
     if found.st_uid == peer.user:
         return bool(found.st_mode & bit << 6)
@@ -80,7 +80,7 @@ def _lets(path: str, peer: Peer, bit: int) -> bool:
 
 
 def socket_mode(file: str | None) -> int:
-    """Return the mode of a catalog's socket: users who may read the catalog's file may connect, and if there is none, only the owner."""
+    """Return the mode of a catalog's socket: whoever may read the catalog's file may connect; without such a file, only the owner."""
     try:
         readable = 0 if file is None else stat.S_IMODE(os.stat(file).st_mode) & 0o444
     except OSError:

@@ -68,7 +68,7 @@ class Request:
 
 
 def length_of(data: bytes | bytearray) -> int | None:
-    """Return how many bytes the request has that begins with `data`, or None if `data` is shorter than its length field.
+    """Return the length in bytes of the request that begins with `data`, including its length field, or None if `data` is shorter than that.
 
     Raises NoRequest if it is longer than LARGEST_REQUEST.
     """

@@ -1,6 +1,6 @@
 """Answer one question of a launcher in this process, exactly as the program itself would, or decline it.
 
-Like the program, this first tries the shortest way (catalog.cli.lean), which takes a third of the time, and then the whole command.
+Like the program, this first tries the fastest way (catalog.cli.lean), which takes a third of the time, and then the whole command.
 
 A question must not affect the next one, so the environment, the streams and the few settings of a process are set for each
 question. If anything could make the answer differ from the program's own, the question is declined, and the program itself runs.
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 SERVED = ("resolve", "query", "history", "status", "find", "inspect", "__complete")
 _BEFORE = ("-q", "--quiet", "-v", "--verbose")
-"""Options without a value that may stand before the command. The launcher takes out --db."""
+"""Options without a value that may come before the command. The launcher removes --db."""
 _REFUSED = ("-", "--", "-h", "--help", "--version", "--fresh", "--debug", "--color", "--config", "--db")
-"""Words that are left to the program itself, because it reads stdin or other files, writes the catalog, or shows what only it knows."""
+"""Words that are left to the program itself: with them, it reads stdin or other files, writes the catalog, or prints something else."""
 _KNOWN = frozenset(("OCICAT_DB", "OCICAT_HOST", "OCICAT_PAGER", "OCICAT_QUIET", "OCICAT_SOCKET"))
 _SHORTEST_TIMEOUT = 1.0
 """In seconds. A shorter `--timeout` may end during an answer, and only the program itself watches for that."""
@@ -52,7 +52,7 @@ class Answers:
         self._environment: tuple[dict[str, str], int] | None = None
 
     def check(self, request: Request, peer: Peer) -> None:
-        """Raise Declined unless this process may answer such a question at all."""
+        """Raise Declined unless this process may answer this client about this catalog with these environment variables."""
         kept = self._kept
         self._check_variables(request.variables)
         if request.catalog != kept.path and (kept.file or catalog_path(request.catalog) != kept.path):
@@ -102,7 +102,7 @@ class Answers:
             output.begin_again()
             kept.settle()
             os.chdir("/")  # so that no directory is kept busy
-        # A failure may concern only this process (another user, other limits, a session that has ended). The program tries again.
+        # A failure may concern only this process (another user, other limits, a session that has ended), so the program itself tries again.
         if status >= _FAILED:
             raise Declined
         return status, printed.pieces
@@ -137,7 +137,7 @@ class Answers:
         This process looks at a path with its own permissions and in its own mounts, so it does so only for the same user.
         """
         if not peer.is_us and "status" in request.words:
-            raise Declined  # status looks at the daemon's files, which another user may have to distrust
+            raise Declined  # status reads the daemon's files, and whether it trusts them depends on the user who asks
         if not any(map(_may_be_path, request.words)):
             return
         if not peer.is_us or request.mounts != self._mounts or request.words[0] == "__complete":
@@ -212,7 +212,7 @@ class _Stream:
 
 
 def _check_words(words: list[str]) -> None:
-    """Raise Declined unless this process answers such a command line."""
+    """Raise Declined unless this process may answer this command line."""
     command = next((word for word in words if word not in _BEFORE), "")
     if command not in SERVED:
         raise Declined

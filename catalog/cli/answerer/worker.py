@@ -38,7 +38,7 @@ _ANY_MEMORY = resource.RLIM_INFINITY
 
 
 def work(listening: socket.socket, minder: int, catalog: str) -> None:
-    """Answer questions about `catalog` until the pipe `minder` is closed, or the process has answered or grown enough."""
+    """Answer questions about `catalog` until the pipe `minder` is closed or one of the limits above is reached."""
     messages.process.is_ours = False
     signal.setitimer(signal.ITIMER_REAL, 0)
     for number in (signal.SIGALRM, signal.SIGIO, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
@@ -47,7 +47,7 @@ def work(listening: socket.socket, minder: int, catalog: str) -> None:
     _limit_memory()
     kept = keep_open(catalog)
     with contextlib.suppress(OcicatError):  # the first question fails in the same way and reports it
-        kept.lend().close()  # so that the first question finds it open
+        kept.lend().close()  # so that the first question finds the catalog open
     answers = Answers(kept)
     gc.freeze()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -108,7 +108,7 @@ def _while_wanted(connection: socket.socket, answers: Answers, request: Request,
 
 
 def _received(connection: socket.socket) -> bytes:
-    """Return a request without its length. Raises NoRequest, and OSError if the request does not arrive in time."""
+    """Return a request without its length field. Raises NoRequest, and OSError if the request does not arrive in time."""
     data = bytearray()
     while (length := length_of(data)) is None or len(data) < length:
         piece = connection.recv(LARGEST_REQUEST + 4 - len(data))

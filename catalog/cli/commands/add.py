@@ -38,7 +38,7 @@ _MOST = (1 << 31) - 1
 
 @click.command(name="add")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...", callback=filled)
-@click.option("--name", metavar="N", help="Name of the store or root; takes one PATH.")
+@click.option("--name", metavar="N", help="Name of the store or root; allowed with only one PATH.")
 @click.option(
     "--naming",
     metavar="POLICY",
@@ -66,7 +66,7 @@ _MOST = (1 << 31) - 1
 @click.option(
     "--archives/--no-archives",
     default=None,
-    help="Below a directory, take tar archives with a layout (*.tar, *.tar.gz, *.tgz, *.tar.zst) as stores, too, now and later.",
+    help="Also take tar archives of layouts (*.tar, *.tar.gz, *.tgz, *.tar.zst) below a directory as stores, now and later.",
 )
 @click.option("--no-index", is_flag=True, help="Register the paths without reading any layout.")
 @writing_limit("What was read until then is kept, and the next run continues from there.")
@@ -142,7 +142,10 @@ def command(
 
 
 def _place(path: str, list_limits: ListLimits) -> str:
-    """Return the path of an archive, or of a directory, in the form in which it is registered. Raises UsageError."""
+    """Return the path of an archive, or of a directory, in the form in which it is registered.
+
+    Raises UsageError if it cannot be registered.
+    """
     if not os.path.isfile(path):
         return _directory(path)
     kept = kept_path(path)

@@ -26,8 +26,9 @@ _PROCESSES = 4
 def command(globals_: Globals, socket_: str | None, processes: int | None, parent: int | None) -> int:
     """Answer 'resolve', 'query', 'history', 'find', 'inspect', 'status' and completion for other processes, in the foreground.
 
-    If the native launcher is installed ('ocicat help operations'), these commands ask the answerer of their catalog and print its
-    answer. If it cannot answer at once, they find the answer themselves. Users who may read the catalog may ask. SIGTERM ends it.
+    If the native launcher is installed ('ocicat help operations'), these commands ask this process, the answerer of their catalog,
+    and print its answer. If it cannot answer at once, they find the answer themselves. It answers every user who may read the
+    catalog. SIGTERM ends it.
     """
     catalog = catalog_path(globals_.db)
     path = None

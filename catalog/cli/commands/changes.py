@@ -26,7 +26,7 @@ from catalog.names.moment import parse_moment, rfc3339
 COLUMNS = ("at", "change", "store", "name", "tag", "old", "new")
 _SPARE = ("tag",)
 _LOOK_SECONDS = 1.0
-"""The time between two checks of whether anybody still reads stdout, or a signal has come."""
+"""The time between two checks of whether anybody still reads stdout and whether a signal has come."""
 _LAST_SECONDS = 1.0
 """After a signal, how long to wait for a reader to take what was printed."""
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two attempts to reach a server
@@ -34,7 +34,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two attempts to reach a se
 
 @click.command(name="changes")
 @click.option(
-    "--since", metavar="TIME", help="Only changes since then: a time, an age (2h, 3d) or a day (yesterday, tuesday)."
+    "--since", metavar="TIME", help="Only changes since TIME: a time, an age (2h, 3d) or a day (yesterday, tuesday)."
 )
 @click.option("--cursor", metavar="C", help="Only changes after the one that has this cursor.")
 @click.option(
@@ -42,7 +42,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two attempts to reach a se
     "stores",
     multiple=True,
     metavar="S",
-    help="Only this store: a name that it has or had, a path or a glob. Repeatable.",
+    help="Only this store: a current or former name, a path or a glob. Repeatable.",
 )
 @click.option(
     "--follow", is_flag=True, help="Wait for more changes. Without --since or --cursor, begin with the next one."
@@ -50,7 +50,10 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # between two attempts to reach a se
 @time_limit(LIST_SECONDS, ", no limit with --follow")
 @utc_option
 @click.option(
-    "--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE. With --follow: jsonl."
+    "--format",
+    "format_",
+    metavar="F",
+    help="table, tsv, csv, json, jsonl or a TEMPLATE. [default with --follow: jsonl]",
 )
 @click.pass_obj
 def command(
@@ -66,16 +69,16 @@ def command(
 
     Entries without a name are listed by their digests.
 
-    Each JSON object has a cursor. '--cursor C' continues after it: no change is repeated, and none is missed. If retention has
-    dropped some of them, the command says so and exits with status 2.
+    Each JSON object has a cursor. '--cursor C' continues after that change, and repeats or misses none. If retention has already
+    removed changes after the cursor, the command reports it and exits with status 2.
 
-    --follow prints each change as soon as the catalog has it, until SIGINT or SIGTERM, or until nobody reads stdout. Only the
-    daemon and 'ocicat index' bring changes into the catalog.
+    --follow prints each change as soon as the catalog has it, until SIGINT or SIGTERM, or until nobody reads stdout. The daemon
+    and 'ocicat index' bring changes into the catalog.
     """
     if since is not None and cursor is not None:
         raise UsageError("--since and --cursor both say where to begin: leave one out")
     if follow and format_ == "json":
-        raise UsageError("a JSON array would never end with --follow: ask for --format jsonl")
+        raise UsageError("with --follow, a JSON array would never end: use --format jsonl")
     path = catalog_path(globals_.db)
     where = parsed(cursor) if cursor is not None else None
     moment = None if since is None else parse_moment(since, time.time_ns() // 1_000_000)
@@ -96,7 +99,7 @@ def command(
 
 
 def _beginning(reader: Reader, cursor: Followed | None, since: int | None, *, follow: bool) -> Followed:
-    """Return the position to begin at."""
+    """Return the position to begin at; print a note if that is not the first change, because older ones are no longer kept."""
     if cursor is not None:
         return cursor
     if since is not None:
@@ -105,7 +108,7 @@ def _beginning(reader: Reader, cursor: Followed | None, since: int | None, *, fo
         return from_now(reader)
     found, kept = from_beginning(reader)
     if kept is not None:
-        messages.note(f"what changed before {rfc3339(kept)} is not kept any more")
+        messages.note(f"changes before {rfc3339(kept)} are no longer kept")
     return found
 
 
@@ -119,7 +122,7 @@ class _Printing:
         self._is_asked: Callable[[Change], bool] | None = None
 
     def print(self, reader: Reader, followed: Followed, is_over: Callable[[], bool] = lambda: False) -> None:
-        """Print the changes that the catalog has now, until `is_over` returns true. Raises UnknownStore."""
+        """Print the changes that the catalog has now; stop earlier if `is_over` returns true. Raises UnknownStore and UsageError."""
         if self._stores and self._is_asked is None:
             self._is_asked = in_stores(reader, self._stores)
         for change in followed.changes(reader):
@@ -147,7 +150,7 @@ class _Following:
         self._is_over = False
 
     def run(self, begin: Callable[[Reader], Followed]) -> int:
-        """Print changes until SIGINT or SIGTERM, then return 0. Raises Unread if nobody reads stdout, CatalogUnavailable, UsageError."""
+        """Print changes until SIGINT or SIGTERM, then return 0. Raises Unread if nobody reads stdout, CatalogUnavailable and UsageError."""
         if messages.process.is_ours:
             signal.signal(signal.SIGALRM, _give_up)
             for each in (signal.SIGINT, signal.SIGTERM):
@@ -206,5 +209,5 @@ def _is_read() -> bool:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
         return not poll.poll(0)
-    except (OSError, ValueError):  # not a file, in a test
+    except (OSError, ValueError):  # not a file, as in tests
         return True

@@ -142,5 +142,5 @@ def _text(path: str) -> str:
             f"cannot read the Dockerfile {shown(path)} ({reason}): give its path, or - for stdin"
         ) from error
     if len(data) > MAX_BYTES:
-        raise UsageError(f"{shown(path)} is longer than {MAX_BYTES} bytes: give a Dockerfile")
+        raise UsageError(f"{shown(path)} is longer than {MAX_BYTES} bytes: give the path of a Dockerfile")
     return data.decode("utf-8", "surrogateescape")

@@ -18,7 +18,7 @@ from catalog.errors import CatalogUnavailable
 from catalog.names.escape import escape, shown
 from catalog.names.sizes import counted
 
-_AS_IT_WAS = ", and the catalog is as it was: allow more with --timeout"
+_AS_IT_WAS = ", and the catalog is unchanged: allow more with --timeout"
 
 
 @click.group(name="db")
@@ -39,10 +39,10 @@ def path(globals_: Globals) -> int:
 
 
 @command.command()
-@writing_limit("The catalog is then as it was.")
+@writing_limit("The catalog is then unchanged.")
 @click.pass_obj
 def upgrade(globals_: Globals, timeout: float | None) -> int:
-    """Create the catalog, or bring it to this version's schema."""
+    """Create the catalog, or upgrade it to the schema of this version."""
     limits = Limits(timeout, None, words=_AS_IT_WAS, memory_bytes=UNLIMITED_BYTES)
     with limits, open_writer(catalog_path(globals_.db), upgrade=True):
         return 0
@@ -52,7 +52,7 @@ def upgrade(globals_: Globals, timeout: float | None) -> int:
 @time_limit(LIST_SECONDS)
 @click.pass_obj
 def check(globals_: Globals, timeout: float | None) -> int:
-    """Search the whole database for damage. If there is any, print it and end with status 4."""
+    """Search the whole database for damage. If there is any, print it and exit with status 4."""
     with Limits(timeout, LIST_SECONDS, words=": allow more with --timeout") as limits:
         reader = limits.open_reader(catalog_path(globals_.db))
         try:
@@ -67,7 +67,7 @@ def check(globals_: Globals, timeout: float | None) -> int:
 
 
 @command.command(short_help="Rebuild the file without unused space.")
-@writing_limit("The catalog is then as it was.")
+@writing_limit("The catalog is then unchanged.")
 @click.pass_obj
 def vacuum(globals_: Globals, timeout: float | None) -> int:
     """Rebuild the database file without the space that removed rows have left."""
@@ -84,8 +84,8 @@ def vacuum(globals_: Globals, timeout: float | None) -> int:
 def copy(globals_: Globals, url: str, timeout: float | None) -> int:
     """Copy the catalog, including its history, from its file into one on PostgreSQL ('ocicat help postgres').
 
-    Create that catalog first, with 'ocicat --db URL db upgrade'. The stores become those of this host. Either
-    everything is copied or nothing, and the file does not change.
+    Create that catalog first, with 'ocicat --db URL db upgrade'. The stores become those of this host. Either everything
+    is copied or nothing is, and the file does not change.
     """
     source = catalog_path(globals_.db)
     check_copied(source, url)

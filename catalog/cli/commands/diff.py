@@ -66,11 +66,11 @@ def command(
 
 
 def _moments(stores: tuple[str, ...], times: tuple[str, ...], since: str | None) -> tuple[int | None, int | None]:
-    """Return the times of both sides in milliseconds since 1970, None for now. Raises UsageError."""
+    """Return the times of both sides in milliseconds since 1970, None for now. Raises UsageError if they are malformed, too many or missing."""
     now = time.time_ns() // 1_000_000
     at = [parse_moment(text, now) for text in times]
     if len(at) > 2:
-        raise UsageError("--at can be given twice: once for the old side, once for the new")
+        raise UsageError("--at can be given at most twice: first for the old side, then for the new side")
     if since is not None and (at or len(stores) > 1):
         raise UsageError("--since compares A as of TIME with A now: leave out --at and the second store")
     if since is not None:
@@ -118,7 +118,7 @@ def _sides(readers: list[Reader], stores: tuple[str, str]) -> tuple[Side, Side]:
 
 
 def _note_unknown(readers: list[Reader]) -> None:
-    """Print a note to stderr if a time is before everything that the catalog knows."""
+    """Print a note for each time that is before the first change in the catalog."""
     for then in readers:
         if then.past is not None and then.past.numbers is None:
             when = rfc3339(then.past.at)
@@ -128,7 +128,7 @@ def _note_unknown(readers: list[Reader]) -> None:
 
 
 def _nothing(reader: Reader, text: str) -> Side:
-    """Return an empty side, for a store that did not exist at the time of the side."""
+    """Return an empty side for a store that did not exist at the time of that side, and print a note."""
     when = "now" if reader.past is None else f"at {rfc3339(reader.past.at)}"
     note(f"no store is named {shown(text)} {when}: that side is empty")
     return Side(reader, frozenset(), note)

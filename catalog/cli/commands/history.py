@@ -32,12 +32,12 @@ COLUMNS = ("since", "until", "store", "name", "digest")
     "stores",
     multiple=True,
     metavar="S",
-    help="Only this store: a name, also a former one, a path or a glob. Repeatable.",
+    help="Only this store: a current or former name, a path or a glob. Repeatable.",
 )
 @click.option(
     "--since",
     metavar="TIME",
-    help="Only what was true after TIME: a time, an age (2h, 3d) or a day (yesterday, tuesday).",
+    help="Only spans that ended after TIME or have no end: a time, an age (2h, 3d) or a day (yesterday, tuesday).",
 )
 @time_limit(LIST_SECONDS)
 @utc_option
@@ -48,7 +48,7 @@ def command(
 ) -> int:
     """Print what REF pointed to and when, oldest first. The current span has no end.
 
-    With --at any moment of a span, 'query' and 'resolve' answer with its digest. A span also ends when its store is
+    For any time within a span, 'query' and 'resolve' with --at answer with its digest. A span also ends when its store is
     renamed, goes missing or is removed.
 
     REF is a name, ':TAG', a pattern of either, or oci-layout://STORE[/IMAGE][:TAG]. For a digest, or the beginning
@@ -61,7 +61,7 @@ def command(
 
 
 def _print(reader: Reader, ref: str, stores: tuple[str, ...], since: str | None, format_: str | None) -> None:
-    """Print the spans that end after `since` and close the reader. Raises NotFound if there is none."""
+    """Print the spans that ended after `since` or have no end, and close the reader. Raises NotFound if there is none."""
     found: Iterator[Span] = iter(())
     try:
         query = _parsed(reader, ref)
@@ -101,7 +101,7 @@ def _parsed(reader: Reader, ref: str) -> Query:
 
 
 def _advice(reader: Reader, query: Query) -> str:
-    """Return what to do about a reference that never was in the catalog."""
+    """Return what to do about a reference that has no history."""
     if query.kind in (kinds.DIGEST, kinds.DIGEST_PREFIX):
         hint = part_hint(reader, query.digest or "")
     else:

@@ -30,7 +30,7 @@ from catalog.names.escape import shown
 def command(globals_: Globals, names: tuple[str, ...], full: bool, timeout: float | None) -> int:
     """Bring the catalog up to date with all roots and stores, or with the given ones.
 
-    Only layouts that changed since the last pass are read; the others cost a stat each. The roots and stores that the
+    Only layouts that changed since the last pass are read; each of the others costs one stat call. The roots and stores that the
     configuration names are registered first.
     """
     configuration = load(globals_.config)
@@ -48,7 +48,7 @@ def command(globals_: Globals, names: tuple[str, ...], full: bool, timeout: floa
                 stores = [store for _, some in found for store in some]
                 below = {root.id for root in roots}
                 stores += [store for store in registry.stores() if store.root_id in below]
-        with interruptible("what was read so far is kept, so run it again"), progress() as draw:
+        with interruptible("what was read so far is kept, and the next run reads the rest"), progress() as draw:
             summary = Sweep(writer, settings, messages.say, draw).run(roots, stores, full=full)
         for name in retain(writer, settings, now_ms()):
             messages.say(f"{shown(name)}: missing for longer than the grace time, its rows are dropped")

@@ -17,8 +17,8 @@ from catalog.cli.whole_numbers import Whole
 @click.argument("ref", metavar="REF")
 @click.option("--store", "stores", multiple=True, metavar="S", help="Only this store: a name or a glob. Repeatable.")
 @click.option("--first", is_flag=True, help="If stores differ, take the first: by priority, then by name.")
-@click.option("--platform", metavar="P", help="The image of an index for os/arch[/variant].")
-@click.option("--limit", type=Whole(min=1), metavar="N", help="At most N items in each section. [default: 10]")
+@click.option("--platform", metavar="P", help="From an index, take the image for os/arch[/variant].")
+@click.option("--limit", type=Whole(min=1), metavar="N", help="Print at most N items in each section. [default: 10]")
 @time_limit(ASK_SECONDS)
 @utc_option
 @click.option("--format", "format_", metavar="F", help="text or json. [default: text]")
@@ -33,7 +33,7 @@ def command(
     timeout: float | None,
     format_: str | None,
 ) -> int:
-    """Show all that the catalog knows about one image, from every store.
+    """Show everything that the catalog knows about one image, from every store.
 
     That is: its names, the stores that have it, its platforms, its layers and the images that share them, labels, annotations, the
     images that it is built on and that are built on it, referrers, history and problems.

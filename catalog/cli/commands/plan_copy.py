@@ -33,7 +33,7 @@ RSYNC, SKOPEO, ENTRIES = "rsync", "skopeo", "entries"
 
 @click.command(name="copy")
 @click.argument("refs", nargs=-1, required=True, metavar="REF...")
-@click.option("--to", "to", required=True, metavar="STORE|PATH", help="Where to copy to: a store, or a path.")
+@click.option("--to", "to", required=True, metavar="STORE|PATH", help="The destination: a store, or a path.")
 @click.option(
     "--platform", "platforms", multiple=True, metavar="P", help="Only the image for os/arch[/variant]. Repeatable."
 )
@@ -64,8 +64,8 @@ def copy(
     """Print the blobs of images that a store or path lacks, in the order to write them ('ocicat help mirroring').
 
     Children come before the manifests that refer to them, and the entries of index.json last. A PATH need not exist yet. The
-    exit status is 1 if the destination has everything already, or if a REF was not found, which is an error on stderr; and 4 if
-    an image cannot be copied because one of its blobs is missing everywhere.
+    exit status is 1 if the destination has everything already, or if a REF was not found, which is reported on stderr. It is 4
+    if an image cannot be copied because no store has one of its blobs, or because it is unknown which blobs it needs.
     """
     wanted = [Platform.parse(each) for each in dict.fromkeys(platforms)]
     with Limits(timeout, LIST_SECONDS) as limits:
@@ -100,7 +100,9 @@ def _write(plan: CopyPlan, rows: Sequence[Copied], to: Destination, format_: str
     elif format_ == SKOPEO:
         for command in list(skopeo_commands(plan, rows, to)):
             if not command.isprintable():
-                raise UsageError(f"a shell cannot run this on one line: {shown(command, 200)}: use --format json")
+                raise UsageError(
+                    f"a shell cannot run this command on one line, so use --format json: {shown(command, 200)}"
+                )
             output.write(f"{command}\n")
     elif format_ == ENTRIES:
         for each in plan.entries:

@@ -32,7 +32,7 @@ PAIRS = "pairs0"
     "--mode",
     type=click.Choice((REFLINK, HARD)),
     default=REFLINK,
-    help="How the bytes are to be shared. With 'hard', a program that writes into one copy changes all of them."
+    help="How the files would share their bytes. With 'hard', a program that writes into one copy changes all of them."
     " [default: reflink]",
 )
 @time_limit(LIST_SECONDS)
@@ -66,10 +66,10 @@ def link(globals_: Globals, names: tuple[str, ...], mode: str, timeout: float | 
     output.flush()
     if saved.rows == 0:
         note(
-            "nothing can be shared. Only blobs that 'ocicat verify' found good since they last changed are compared: run it first"
+            "nothing can be shared: only blobs that 'ocicat verify' found good since they last changed are compared, so run that first"
         )
         return 1
-    note(f"{human(saved.bytes, 'bytes')} to be saved, in {saved.rows} {'file' if saved.rows == 1 else 'files'}")
+    note(f"{human(saved.bytes, 'bytes')} can be saved in {saved.rows} {'file' if saved.rows == 1 else 'files'}")
     return 0
 
 

@@ -74,8 +74,8 @@ def prune(
     """Print the files that could be removed from all stores, or from the given ones ('ocicat help cleaning').
 
     These are blobs that nothing in use needs, and files that killed writers left. With --keep-last, --unnamed or
-    --untagged-since they also include the blobs that only the given-up entries need: remove these entries from index.json
-    first. Nothing is planned for a store that cannot be judged. The exit status is 1 if there is nothing to remove.
+    --untagged-since, they also include the blobs that only the entries given up by these rules need: remove these entries from
+    index.json first. Nothing is planned for a store that cannot be judged. The exit status is 1 if there is nothing to remove.
     """
     rules = Rules(
         milliseconds(older_than, "--older-than"),
@@ -131,7 +131,10 @@ def _nothing(rules: Rules, older_than: str, *, is_judged: bool) -> str:
 
 
 class _Totals:
-    """The totals of a plan. A file counts once if all of its names are removed; other hard links keep the `_kept` bytes in use."""
+    """The totals of a plan.
+
+    A file whose names are all removed counts once. `_kept` are the bytes of files that stay in use through other hard links.
+    """
 
     def __init__(self) -> None:
         self.rows = 0
@@ -160,7 +163,7 @@ class _Totals:
     def __str__(self) -> str:
         leftovers = self.rows - self._blobs
         parts = [counted(self._blobs, "blob")] + ([counted(leftovers, "leftover")] if leftovers else [])
-        linked = f"; {human(self._kept, 'bytes')} of it stay in use through other hard links" if self._kept else ""
+        linked = f"; {human(self._kept, 'bytes')} of it stays in use through other hard links" if self._kept else ""
         return f"{' and '.join(parts)}, {human(self._bytes, 'bytes')}, in {counted(len(self._stores), 'store')}{linked}"
 
 

@@ -18,7 +18,7 @@ from catalog.names.sizes import counted
 
 @click.command(name="remove")
 @click.argument("names", nargs=-1, required=True, metavar="NAME|PATH...", callback=filled)
-@writing_limit("Nothing is changed then.")
+@writing_limit("The catalog is then unchanged.")
 @click.pass_obj
 def command(globals_: Globals, names: tuple[str, ...], timeout: float | None) -> int:
     """Forget each store or root, and its rows in the catalog. The layouts themselves are not touched.

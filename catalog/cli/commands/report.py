@@ -56,8 +56,8 @@ def command(
 
     'ocicat report NAME --help' shows the parameters and the columns of a report.
 
-    A table on a terminal shows sizes in KiB, MiB and so on, and a line on stderr shows the totals. Everywhere else sizes are
-    in bytes. '-p image=REF' takes whatever 'ocicat resolve' takes; --store then also limits where REF is looked up.
+    A table on a terminal shows sizes in KiB, MiB and so on, and a line on stderr shows the totals. In all other output, sizes
+    are in bytes. '-p image=REF' takes whatever 'ocicat resolve' takes; --store then also limits where REF is looked up.
     """
     if name is None:
         _list(stores or parameters or totals, format_)

@@ -47,7 +47,7 @@ def command(
 ) -> int:
     """Print the one digest that each REF resolves to, one per line, in order. '-' reads references from stdin.
 
-    With '-' or several REFs, exactly one line is printed for each; it is empty if there is no single answer.
+    With '-' or several REFs, exactly one line is printed for each REF; it is empty if there is no single answer.
     """
     options = Options("resolve", refs)
     options.db = globals_.db

@@ -38,7 +38,7 @@ _NEEDED = ("uvicorn", "uvloop", "httptools")
     "hosts",
     multiple=True,
     metavar="NAME",
-    help="A host name by which clients call this server, besides addresses and localhost. Repeatable.",
+    help="A host name by which clients address this server, besides IP addresses and localhost. Repeatable.",
 )
 @click.option(
     "--store", "stores", multiple=True, metavar="S", help="Serve only this store: a name or a glob. Repeatable."
@@ -50,7 +50,7 @@ _NEEDED = ("uvicorn", "uvloop", "httptools")
     show_default=True,
     help="What to answer for a tag that stores resolve differently: 409, 404, or what the first store has.",
 )
-@click.option("--strict", is_flag=True, help="Do not serve the last entries of a store that cannot be read.")
+@click.option("--strict", is_flag=True, help="Do not serve the last known entries of a store that cannot be read.")
 @click.option(
     "--fresh", is_flag=True, help="Bring the catalog up to date with the layouts before each tag is looked up."
 )
@@ -62,7 +62,7 @@ _NEEDED = ("uvicorn", "uvloop", "httptools")
     default=TIMEOUT_SECONDS,
     show_default=True,
     metavar="SECONDS",
-    help="How long a question to the catalog may take.",
+    help="How long a query of the catalog may take.",
 )
 @click.pass_obj
 def command(
@@ -98,7 +98,7 @@ def command(
     rules = Serving(stores, strict, ambiguous)
     reader = open_reader(path)
     try:
-        rules.scope(reader)  # reports an unknown store now, and not at the first request
+        rules.scope(reader)  # reports an unknown store now, not at the first request
     finally:
         reader.close()
     listening = server.passed_sockets()

@@ -34,7 +34,7 @@ def command(
     schema: bool,
     format_: str | None,
 ) -> int:
-    """Run a SQL statement over the public views, read-only. Without STATEMENT, it is read from stdin.
+    """Run a SQL statement over the public views, read-only. Without STATEMENT, the statement is read from stdin.
 
     '--schema' describes all views, and 'sql --schema NAME' only one: on a terminal as text, in a pipe as SQL, or with
     --format as one row per column.
@@ -90,7 +90,7 @@ def _print_views(views: list[str], name: str | None, format_: str | None) -> Non
 
 
 def parameters_of(texts: tuple[str, ...]) -> dict[str, str]:
-    """Return the values of `-p NAME=VALUE` options by name. Raises UsageError."""
+    """Return the values of `-p NAME=VALUE` options by name. Raises UsageError if one is malformed or given twice."""
     values: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")

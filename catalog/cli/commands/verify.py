@@ -22,7 +22,7 @@ from catalog.lookup.stores import store_ids
 
 _MOST_JOBS = 256
 _THREAD_BYTES = 80 << 20
-"""The address space that a thread reserves for its stack and a heap; it uses little of it."""
+"""The address space that a thread reserves for its stack and a heap, most of which it never uses."""
 _GRACE_SECONDS = 5.0
 """How long a run may take after its time limit to record what it has verified."""
 
@@ -35,7 +35,7 @@ _GRACE_SECONDS = 5.0
     metavar="N",
     help="Files to read at a time. [default: one per processor]",
 )
-@click.option("--full", is_flag=True, help="Read blobs again that were good and have not changed since.")
+@click.option("--full", is_flag=True, help="Also read blobs that were good and have not changed since.")
 @time_limit(None)
 @click.option("--format", "format_", metavar="F", help="table, tsv, csv, json, jsonl or a TEMPLATE.")
 @click.pass_obj
@@ -72,7 +72,10 @@ def _verify(
             stores = [s for s in stores if s.id in wanted]
         run = Verification(writer, messages.say, jobs=jobs, full=full, seconds=seconds)
         try:
-            with interruptible("the verdicts so far are kept, so run it again"), progress(in_bytes=True) as draw:
+            with (
+                interruptible("the verdicts so far are kept, and the next run continues from there"),
+                progress(in_bytes=True) as draw,
+            ):
                 run.run(stores, draw)
         finally:
             order = {store.name: number for number, store in enumerate(stores)}
@@ -96,7 +99,7 @@ def _wanted(path: str, names: tuple[str, ...]) -> frozenset[int] | None:
 
 
 def _summarize(run: Verification) -> None:
-    """Report how many blobs were read. If some were not, this is a note; else a line for `--verbose` or for a terminal."""
+    """Report how many blobs were read: in a note if some were not, else only with `--verbose` or on a terminal."""
     counts = [f"{run.verified} read"]
     if run.skipped:
         counts.append(f"{run.skipped} skipped, which were good and have not changed since (--full reads them too)")

@@ -47,7 +47,7 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0  # seconds between two attempts to re
 def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> int:
     """Wait until REF resolves, or resolves to the digest D.
 
-    Only the daemon and 'ocicat index' bring changes into the catalog.
+    Changes come into the catalog through the daemon or 'ocicat index'.
     """
     query = parse_query(ref)
     wanted = None if digest is None else parse_digest(digest)
@@ -57,7 +57,7 @@ def command(globals_: Globals, ref: str, digest: str | None, timeout: float) -> 
 
 
 def _wait(limits: Limits, path: str, query: Query, wanted: Query | None, timeout: float) -> int:
-    """Return 0 once REF resolves as wanted. Also waits for a server that is away to come back.
+    """Return 0 once REF resolves as wanted. If the server is away, wait for it to come back.
 
     Raises NotFound after the time limit, and CatalogUnreachable if the server is still away then.
     """
@@ -86,7 +86,7 @@ def _wait(limits: Limits, path: str, query: Query, wanted: Query | None, timeout
 
 
 def _follow(reader: Reader, query: Query, wanted: Query | None, timeout: float, deadline: float) -> int:
-    """Resolve REF again after each commit to the catalog, and return 0 once it resolves as wanted.
+    """Resolve REF, again after each commit to the catalog, and return 0 once it resolves as wanted.
 
     Raises NotFound after the time limit.
     """
@@ -94,7 +94,7 @@ def _follow(reader: Reader, query: Query, wanted: Query | None, timeout: float, 
     while (last := _ask(reader, query, wanted)) is not None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise NotFound(f"not within {in_seconds(timeout)}: {last}")
+            raise NotFound(f"gave up after {in_seconds(timeout)}: {last}")
         reader.wait_for_change(left)
     return 0
 

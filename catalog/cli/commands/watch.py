@@ -31,7 +31,7 @@ _SECONDS = Interval()
     "--rescan",
     type=_SECONDS,
     metavar="SECONDS",
-    help="Look at everything every SECONDS, too, to find changes without an event. [default: 30]",
+    help="Also look at everything every SECONDS, to find changes for which no event came. [default: 30]",
 )
 @click.option(
     "--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus at this address (needs ocicat[metrics])."
@@ -39,7 +39,7 @@ _SECONDS = Interval()
 @click.option(
     "--answer",
     is_flag=True,
-    help="Keep 'ocicat answer' running, too: with the native launcher an answer takes a millisecond ('ocicat help operations').",
+    help="Also keep 'ocicat answer' running: with the native launcher, an answer takes a millisecond ('ocicat help operations').",
 )
 @click.option("--log-format", type=click.Choice(FORMATS), help="Log lines of text, or JSON objects. [default: text]")
 @click.option(
@@ -50,7 +50,7 @@ _SECONDS = Interval()
 @click.option(
     "--take-over",
     is_flag=True,
-    help="On a shared catalog, this machine replaces the one that was this host until now. Needed only once.",
+    help="In a shared catalog, let this machine take the place of the one that was this host until now. Needed only once.",
 )
 @click.pass_obj
 def command(
