@@ -116,7 +116,7 @@ class _Texts:
 
         total = facts.total_size(self._reader, self._store_id, content_id, kind)
         created = rfc3339(facts.created(self._reader, self._store_id, content_id, kind))
-        labels = facts.labels(self._reader, self._store_id, content_id)
+        labels = facts.labels(self._reader, self._store_id, content_id, kind)
         return (
             f',"total_size":{"null" if total is None else total},"created":{_text(created)}'
             f',"labels":{output.json_text(labels)}}}'

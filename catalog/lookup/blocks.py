@@ -206,7 +206,7 @@ class _Block:
             for row in configs:
                 for key, value in self._labels.get(row[_ID], {}).items():
                     labels.setdefault(key, value)
-            facts.keep_labels(known, (store_id, content_id), dict(sorted(labels.items())))
+            facts.keep_labels(known, [(store_id, content_id)], dict(sorted(labels.items())))
         if kind == MANIFEST:
             known["platform", store_id, content_id] = self._own_platform(content_id)
         else:

@@ -9,6 +9,7 @@ from catalog.lookup.below import INDEX, MANIFEST, UNREAD, known_results
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
     from typing import Any
 
     from catalog.engine.interface import Reader
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 _MOST_CHARACTERS = 4_000_000
 """How many characters of labels are kept."""
+_MOST_VISITED = 1_000
+"""How many manifests below an index are visited for their labels, as in the views (catalog.db.recursive)."""
 
 
 def total_size(reader: Reader, store_id: int, content_id: int, kind: int) -> int | None:
     """Return the total bytes of the blobs that an image reaches in its store, each counted once; None if not all were read."""
     known = known_results(reader)
-    path, bottom = _down(reader, store_id, content_id, kind, "total_size")
+    path, bottom = _down(reader, store_id, content_id, kind, lambda at: ("total_size", store_id, at) in known)
     if ("total_size", store_id, bottom) not in known:
         known["total_size", store_id, bottom] = (
             None if _size_here(reader, store_id, bottom) is None else _asked(reader, "TOTAL_SIZE", store_id, bottom)
@@ -45,7 +48,7 @@ def created(reader: Reader, store_id: int, content_id: int, kind: int) -> int | 
             known["created", store_id, content_id] = None if row is None else row[0]
         of_manifest: int | None = known["created", store_id, content_id]
         return of_manifest
-    path, bottom = _down(reader, store_id, content_id, kind, "created")
+    path, bottom = _down(reader, store_id, content_id, kind, lambda at: ("created", store_id, at) in known)
     if ("created", store_id, bottom) not in known:
         known["created", store_id, bottom] = _asked(reader, "CREATED", store_id, bottom)
     found: int | None = known["created", store_id, bottom]
@@ -53,24 +56,40 @@ def created(reader: Reader, store_id: int, content_id: int, kind: int) -> int | 
     return found
 
 
-def labels(reader: Reader, store_id: int, content_id: int) -> dict[str, str]:
-    """Return the labels of an image, or of the images that an index lists; the first image that has a label determines its value."""
+def labels(reader: Reader, store_id: int, content_id: int, kind: int) -> dict[str, str]:
+    """Return the labels of an image, or of all images of an index; the first image that has a label determines its value.
+
+    The first _MOST_VISITED manifests of an index count.
+    """
     known = known_results(reader)
     kept: dict[tuple[int, int], dict[str, str]] = known.setdefault("labels", {})
-    if (store_id, content_id) in kept:
-        return dict(kept[store_id, content_id])
-    found: dict[str, str] = {}
-    children = [row[0] for row in list(reader.rows("CHILDREN", {"content_id": content_id, "store_id": store_id}))]
-    for each in dict.fromkeys((content_id, *children)):
-        for key, value in reader.rows("LABELS_OF", {"content_id": each}):
-            found.setdefault(key, value)
-    found = dict(sorted(found.items()))
-    keep_labels(known, (store_id, content_id), found)
+    path, bottom = _down(reader, store_id, content_id, kind, lambda at: (store_id, at) in kept)
+    found = kept.get((store_id, bottom))
+    if found is None:
+        found = _labels_below(reader, store_id, bottom, INDEX if path else kind)
+    keep_labels(known, [(store_id, each) for each in (*path, bottom)], found)
     return dict(found)
 
 
-def keep_labels(known: dict[object, Any], of: tuple[int, int], found: dict[str, str]) -> None:
-    """Keep the labels of an image, given the ids of its store and content. If all kept labels become too long, forget the others."""
+def _labels_below(reader: Reader, store_id: int, top: int, kind: int) -> dict[str, str]:
+    found: dict[str, str] = {}
+    seen: set[int] = set()
+    ahead = [(top, kind)]
+    while ahead and len(seen) < _MOST_VISITED:
+        at, kind = ahead.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        for key, value in reader.rows("LABELS_OF", {"content_id": at}):
+            found.setdefault(key, value)
+        if kind == INDEX:
+            children = list(reader.rows("CHILDREN", {"content_id": at, "store_id": store_id}))
+            ahead += [(row[0], row[2]) for row in reversed(children)]
+    return dict(sorted(found.items()))
+
+
+def keep_labels(known: dict[object, Any], of: Collection[tuple[int, int]], found: dict[str, str]) -> None:
+    """Keep the labels of images, given the ids of their store and content. If all kept labels become too long, forget the others."""
     kept: dict[tuple[int, int], dict[str, str]] = known.setdefault("labels", {})
     characters = sum(len(key) + len(value) for key, value in found.items())
     known["characters"] = known.get("characters", 0) + characters
@@ -78,21 +97,20 @@ def keep_labels(known: dict[object, Any], of: tuple[int, int], found: dict[str, 
         kept.clear()
         known["characters"] = characters
     if characters <= _MOST_CHARACTERS:
-        kept[of] = found
+        kept.update(dict.fromkeys(of, found))
 
 
-def _down(reader: Reader, store_id: int, top: int, kind: int, what: str) -> tuple[list[int], int]:
+def _down(reader: Reader, store_id: int, top: int, kind: int, is_known: Callable[[int], bool]) -> tuple[list[int], int]:
     """Return the chain of indexes with only one child that leads down from `top`, and the content at its end.
 
-    The chain also ends at content for which `what` is known. Many entries may lead to the same content through such indexes, and
+    The chain also ends at content for which `is_known` is true. Many entries may lead to the same content through such indexes, and
     this way it is not read again for each entry. Indexes with several children are not followed, because these may share blobs.
     """
     if kind != INDEX:
         return [], top
-    known = known_results(reader)
     path: dict[int, None] = {}
     at = top
-    while (what, store_id, at) not in known and _size_here(reader, store_id, at) is not None:
+    while not is_known(at) and _size_here(reader, store_id, at) is not None:
         row = reader.row("ONLY_CHILD", {"content_id": at})
         if row is None or _size_here(reader, store_id, row[0]) is None:
             break

@@ -306,7 +306,7 @@ class Match:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of the image, or of the images that an index lists."""
+        """The labels of the image, or of all images of an index; the first image that has a label determines its value."""
         found = self._fact("labels")
         return found if isinstance(found, dict) else {}
 
@@ -319,7 +319,7 @@ class Match:
         from catalog.lookup import facts
 
         if field == "labels":
-            return facts.labels(self._reader, self.store_id, content_id)
+            return facts.labels(self._reader, self.store_id, content_id, self.row[CONTENT_KIND])
         if field == "total_size":
             return facts.total_size(self._reader, self.store_id, content_id, self.row[CONTENT_KIND])
         from catalog.names.moment import rfc3339

@@ -137,14 +137,16 @@ def _key(element: dict[str, Any]) -> tuple[str, str | None, str | None]:
 
 
 def elements(opened: str) -> list[dict[str, Any]]:
-    """Return the descriptors of a layout's index.json unchanged, or an empty list if there is no index.json that can be opened.
+    """Return the descriptors of a layout's index.json unchanged, or an empty list if there is none.
 
-    Raises CatalogUnavailable if the file is being replaced, cannot be read or parsed, or is larger than MOST_BYTES.
+    Raises CatalogUnavailable if the file is being replaced, cannot be opened, read or parsed, or is larger than MOST_BYTES.
     """
     try:
         file = StoreFile(opened, "index.json")
-    except IndexProblem:
-        return []
+    except IndexProblem as problem:
+        if problem.state == "missing" or problem.reason == "no index.json":
+            return []
+        raise CatalogUnavailable(f"an index.json cannot be read: {shown(problem.reason)}") from problem
     except IndexChanged as error:
         raise CatalogUnavailable(f"index.json is changing at this moment: plan again ({error})") from error
     try:

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Catalogue
+from tests.content.layouts import index, named, write
+from tests.content.layouts import layout as empty_layout
 from tests.growth.layouts import LAYOUTS, Layout, layer
-from tests.writers import CONFIG_TYPE, INDEX_TYPE
+from tests.writers import CONFIG_TYPE, INDEX_TYPE, make_image
 
 _VIEW = "SELECT digest, total_size, created FROM images ORDER BY digest"
 
@@ -55,3 +57,38 @@ def test_indexes_with_one_child_each(tmp_path: Path, catalogue: Catalogue) -> No
     assert medium is not None
     assert large is not None
     assert small < medium < large
+
+
+def test_the_labels_of_an_index_are_those_of_all_its_images(tmp_path: Path, catalogue: Catalogue) -> None:
+    """Those of nested indexes, too; the first image that has a label determines its value."""
+    path = empty_layout(tmp_path / "s")
+    first, second, third = (
+        make_image(path, name, labels={"name": name, f"only.{name}": "1"}) for name in ("first", "second", "third")
+    )
+    nested = index(path, second, third)
+    write(
+        path,
+        named(index(path, nested, first, nested), "app:nested"),
+        named(index(path, index(path, index(path, nested))), "app:chain"),
+        named(index(path, first, third), "app:flat"),
+        named(second, "app:image"),
+    )
+    catalogue.add(path)
+    found = {match.tag: match.labels for match in catalogue.matches("*")}
+    ones = {f"only.{name}": "1" for name in ("first", "second", "third")}
+    assert found == {
+        "nested": {"name": "second"} | ones,
+        "chain": {"name": "second", "only.second": "1", "only.third": "1"},
+        "flat": {"name": "first", "only.first": "1", "only.third": "1"},
+        "image": {"name": "second", "only.second": "1"},
+    }
+    assert all(list(labels) == sorted(labels) for labels in found.values())
+
+
+def test_labels_of_so_many_manifests_are_those_of_the_first_thousand(tmp_path: Path, catalogue: Catalogue) -> None:
+    path = empty_layout(tmp_path / "s")
+    images = [make_image(path, f"{number}", labels={f"{number:04}": "1"}) for number in range(1_010)]
+    write(path, named(index(path, index(path, *images)), "app:1"))
+    catalogue.add(path)
+    (match,) = catalogue.matches("app:1")
+    assert len(match.labels) == 999  # and the index itself

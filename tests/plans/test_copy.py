@@ -24,6 +24,7 @@ from catalog.plans.destination import Destination
 from catalog.plans.stores import plan_stores
 from tests import writers
 from tests.cli.conftest import Own
+from tests.cli.program import needs_root, ran_as_nobody, reachable
 from tests.conftest import Catalogue
 from tests.conftest import file_of as file_of_reader
 from tests.content.layouts import file_of, index, layer, layout, manifest, named, put, write
@@ -284,6 +285,30 @@ def test_places_that_are_none(cli: Own, multi: dict[str, str], tmp_path: Path) -
     assert cli("plan", "copy", "multi:9", "--to", str(tmp_path / "to")).status == 1
     assert cli("plan", "copy", "multi:1").status == 2
     assert cli("plan", "copy", "multi:1", "--to", str(tmp_path / "to"), "--format", "nothing").status == 2
+
+
+@needs_root
+def test_a_destination_whose_list_cannot_be_read_is_not_taken_for_an_empty_one(cli: Own, tmp_path: Path) -> None:
+    source, to = str(tmp_path / "source"), layout(tmp_path / "to")
+    writers.make_layout(source)
+    write(source, named(writers.make_image(source, "a"), "app:1"))
+    cli.done("add", source)
+    os.rename(f"{to}/index.json", f"{to}/elsewhere")
+    assert len(plan(cli, "app:1", "--to", to)) > 1  # without a list, it is an unfinished layout
+    os.symlink("elsewhere", f"{to}/index.json")
+    refused = cli("plan", "copy", "app:1", "--to", to)
+    assert (refused.status, refused.out) == (4, "")
+    assert "index.json is a symbolic link" in refused.err
+    os.unlink(f"{to}/index.json")
+    reachable(tmp_path)
+    for each in tmp_path.rglob("*"):
+        os.chown(each, 65534, 65534, follow_symlinks=False)
+    os.rename(f"{to}/elsewhere", f"{to}/index.json")
+    os.chmod(f"{to}/index.json", 0)
+    os.chown(tmp_path, 65534, 65534)
+    refused = ran_as_nobody("plan", "copy", "app:1", "--to", to, db=cli.db)
+    assert (refused.status, refused.out) == (4, "")
+    assert "index.json: Permission denied" in refused.err
 
 
 def rsync(listed: bytes, to: str) -> None:

@@ -103,7 +103,7 @@ def _explained(error: psycopg.Error, asked: Question, sink: Sink) -> Exception:
     if asked.is_ours:
         return explain(error, asked.path)
     if state == "25006":
-        return Stopped(question.REFUSED, "that")
+        return Stopped(question.REFUSED, "the statement")
     if state == "42501":
         return RefusedSQL(f"this is refused ({reason}): 'ocicat help postgres' says what each role may read")
     if not state or state.startswith(("08", "53", "57P", "XX")):

@@ -94,7 +94,7 @@ class Guard:
         return self._refuse(first if action == sqlite3.SQLITE_READ else None)
 
     def _refuse(self, table: str | None) -> int:
-        self.refused = self.refused or (f"reading {shown(table)}" if table else "that")
+        self.refused = self.refused or (f"reading {shown(table)}" if table else "the statement")
         return sqlite3.SQLITE_DENY
 
     def _may_read(self, table: str, column: str | None, database: str | None, source: str | None) -> bool:
