@@ -23,11 +23,16 @@ $(VENV)-demo/.ready: pyproject.toml constraints.txt
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python contrib/demo.py
 
+# Compiles all tests, once. Otherwise each of the processes that run them would do so at the same time.
+$(VENV)/.compiled: $(VENV)/.ready
+	$(BIN)/python -m compileall -q -j 0 catalog migrations tests
+	$(BIN)/python -m pytest --collect-only --quiet > $@ || true
+
 # tests/order.py decides which tests run in which process, and which are quick.
-test: $(VENV)/.ready
+test: $(VENV)/.compiled
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-quick: $(VENV)/.ready
+quick: $(VENV)/.compiled
 	$(BIN)/python -m pytest --quick --numprocesses auto --dist loadfile
 
 # Without tests/growth, which counts lines with sys.settrace, as coverage does.
