@@ -9,7 +9,7 @@ Version = tuple[int, int]
 
 
 def version_of(text: object, where: str) -> Version:
-    """Return the version in `text`, from the table `meta` of the catalog at `where`. Raises CatalogUnavailable if it is not a version."""
+    """Return the version that `text`, from the table `meta`, states. Raises CatalogUnavailable, which names `where`, if it is not a version."""
     major, _, minor = str(text).partition(".")
     if not (major.isdecimal() and minor.isdecimal()):
         raise CatalogUnavailable(f"{where} is a database but not an ocicat catalog: give another path with --db")

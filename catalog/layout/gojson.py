@@ -1,6 +1,6 @@
 """Read documents as Go's encoding/json does, which matches field names differently from other JSON parsers.
 
-All other readers of a layout are Go programs. Go accepts the name of a struct field in any letter case (simple Unicode
+The readers that ocicat must agree with (containerd, BuildKit, skopeo and others) are Go programs. Go accepts the name of a struct field in any letter case (simple Unicode
 folding), and accepts repeated fields: a later scalar replaces an earlier one, structs and maps merge, an array is decoded
 over the elements of the earlier one, and null leaves scalars and structs unchanged but clears pointers, maps and slices.
 Keys of maps (annotations, labels) are case-sensitive, and the last of equal keys counts.

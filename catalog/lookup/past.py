@@ -102,7 +102,7 @@ class PastMatch(Match):
 def spans(reader: Reader, query: Query | None) -> Iterator[Span]:
     """Yield the spans of the names or tags that `query` matches, the oldest first, or all spans if `query` is None.
 
-    Raises UnknownStore, and UsageError for a form other than a name, a tag or a pattern.
+    Raises UnknownStore, and UsageError for a form other than a name, a tag, a pattern or `oci-layout://` without a digest.
     """
     return _by_todays_clock(reader, _spans(reader, query))
 
@@ -131,8 +131,8 @@ def _spans(reader: Reader, query: Query | None) -> Iterator[Span]:
         yield from _by_pattern(reader, query)
     else:
         raise UsageError(
-            f"{shown(query.text)} cannot be looked up in history, which is kept by name and tag: give a name, ':TAG' or a"
-            " pattern"
+            f"{shown(query.text)} cannot be looked up in history: give a name, ':TAG', a pattern, a digest without a name, or"
+            " oci-layout://STORE[:TAG]"
         )
 
 

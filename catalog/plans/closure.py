@@ -95,7 +95,7 @@ class Closure:
     def _append(self, root: int) -> list[int]:
         """Append everything below a root, then the root; return the new contents. Not recursive, because indexes may be nested deeply."""
         new: list[int] = []
-        begun: set[int] = set()  # a content that comes again before it is done contains itself
+        begun: set[int] = set()  # contents whose children are being appended; to meet one again means a cycle
         stack: list[tuple[int, bool]] = [(root, False)]
         while stack:
             one, is_done = stack.pop()

@@ -1,4 +1,4 @@
-"""What the stores of one pool need, with and without the entries that the rules give up."""
+"""The blobs that the stores of one pool (pools.py) need: with all entries, and without those that the rules of retention.py give up."""
 
 from __future__ import annotations
 

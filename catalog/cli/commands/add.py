@@ -155,7 +155,7 @@ def _place(path: str, list_limits: ListLimits) -> str:
         raise UsageError(f"the path {shown(kept, 60)} is longer than {PATH_BYTES} bytes: mount it elsewhere")
     why = why_no_archive(f"{kept}/.", list_limits)
     if why is not None:
-        raise UsageError(f"{shown(path)} is not an archive of a layout: it {why}")
+        raise UsageError(f"{shown(path)} cannot be added as an archive of a layout: it {why}")
     return kept
 
 
