@@ -72,7 +72,7 @@ ANSWERS: dict[str, tuple[str, list[object]]] = {
     "Which layers take": ("digest", []),  # as many as there is room for
     "How much do two": ("blobs", [15]),
     "Which blobs would": ("blobs", [2]),
-    "Which blobs does nothing": ("blobs", [8]),
+    "Which blobs are not needed": ("blobs", [8]),
     "For which stores": ("store", [ONE, "own/torn"]),
     "Which artifact holds": ("store", [ONE, TWO]),
     "Which entries have lost": ("store", [ONE, TWO]),
@@ -80,7 +80,7 @@ ANSWERS: dict[str, tuple[str, list[object]]] = {
     "Which names are new": ("image", [APP, EDGE, CHART, GONE, WIN, f"{BASE}:1", APP, f"{BASE}:1"]),
     "Which names are gone": ("image", [GONE]),
     "Which tags move most": ("image", [EDGE]),
-    "Which stores has nobody": ("name", ["own/torn", TWO, ONE]),
+    "Which stores have not changed": ("name", ["own/torn", TWO, ONE]),
     "Which images that still": ("image", [APP, EDGE, WIN, f"{BASE}:1", APP, f"{BASE}:1"]),
     "Which images are built": ("image", [APP, EDGE]),
     "Which images have no": ("image", [CHART]),

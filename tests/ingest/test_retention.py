@@ -58,7 +58,7 @@ def test_after_the_grace_time_its_rows_go_and_their_past_stays(
     assert catalogue.retire(at) == ["R/s"]
     assert count(catalogue, "entry", "name", "problem", "store_blob") == [0, 0, 0, 0]
     assert catalogue.sql("SELECT name, state, entries FROM stores") == [("R/s", "missing", 0)]
-    spans = catalogue.sql("SELECT name, tag FROM answer_span ORDER BY id")
+    spans = catalogue.sql("SELECT name, tag FROM answer_span ORDER BY tag")
     assert spans == [("docker.io/library/alpine:1", "1"), (None, "x y")]
     ends = {span.until for span in past.spans(catalogue.reader, None)}
     assert ends == {row[0] for row in catalogue.sql("SELECT until FROM store_span")}  # when it was seen to be gone

@@ -89,11 +89,11 @@ def test_ready_after_the_first_sweep_and_stopping_at_the_end(quick: Followed, ad
         wait_for(lambda: ("READY", "1") in systemd.listen())
         wait_for(lambda: said_of(quick)["last_sweep"])
         wait_for(lambda: quick.ask("app:1").digest == digest)
+        systemd.wait(("STATUS", "following: 1 store, 1 root, 0 waiting"))
         assert quick.stop() == 0
         assert systemd.names() == ["READY", "STOPPING"]
         status = [value for name, value in systemd.listen() if name == "STATUS"]
         assert status[0].startswith("starting: ")
-        assert "following: 1 store, 1 root, 0 waiting" in status
         # Without WATCHDOG_USEC nobody waits for these.
         assert not systemd.watchdogs
 
