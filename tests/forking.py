@@ -32,6 +32,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from catalog.collector import CollectorPaused
+
 OCICAT = os.path.join(os.path.dirname(sys.executable), "ocicat")
 
 CLEAN = {
@@ -270,7 +272,8 @@ def _is_open(descriptor: int) -> bool:
 def main() -> NoReturn:
     """Load all modules, and fork for each request until the tests have ended."""
     stream, listener = (socket.socket(fileno=int(each)) for each in sys.argv[1:])
-    _load()
+    with CollectorPaused():
+        _load()
     gc.collect()
     gc.freeze()
     exits: dict[int, socket.socket] = {}
