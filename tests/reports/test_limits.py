@@ -76,7 +76,7 @@ def test_a_statement_on_a_server_ends_there_too(db: str, name: str) -> None:
     asked = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%' || :a || :b || '%'"
     a, b = ("pg_sl", "eep(") if name != "many" else ("generate_", "series(")
     wait_for(lambda: called("sql", asked, "-p", f"a={a}", "-p", f"b={b}", db=db).out == "0\n")
-    assert not running(name)
+    wait_for(lambda: not running(name))
 
 
 @ON_SQLITE
