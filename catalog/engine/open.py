@@ -165,7 +165,8 @@ def identity(where: str) -> tuple[int, int]:
 def check_identity(where: str, before: tuple[int, int] | None) -> None:
     """Raise CatalogUnavailable unless the catalog's file is still `before`, which `identity` returned when it was opened.
 
-    Anything written to a file that was deleted or replaced would be lost. If this cannot be determined, nothing is raised.
+    Anything written to a file that was deleted or replaced would be lost. If this cannot be determined now, nothing is raised, unless it
+    could not be determined when the catalog was opened either (`before` is None).
     """
     found = None
     try:
