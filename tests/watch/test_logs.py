@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -239,12 +240,17 @@ def test_what_is_left_out_of_a_log_is_counted() -> None:
     pipe = LogPipe(writing, lambda count: f"lost {count}\n")
     for number in range(3000):
         pipe.write(f"{number:01000}\n")
+    read: list[str] = []
     with open(reading, encoding="ascii") as lines:
-        read = [next(lines) for _ in range(WAITING_BYTES // 1001)]
+        # Reads all the time, because the last lines are not waited for if nobody reads them.
+        reader = threading.Thread(target=lambda: read.extend(lines), daemon=True)
+        reader.start()
+        wait_for(lambda: len(read) >= WAITING_BYTES // 1001)
         pipe.write("again\n")
+        wait_for(lambda: read[-1] == "again\n")
         pipe.close()
         os.close(writing)
-        read += lines
+        reader.join()
     assert read[-1] == "again\n"
     kept = [int(line) for line in read if line.strip().isdigit()]
     # Reading may begin while the last lines are still being written: then lines are lost, and counted, more than once.
