@@ -67,7 +67,9 @@ def labels(reader: Reader, store_id: int, content_id: int, kind: int) -> dict[st
     found = kept.get((store_id, bottom))
     if found is None:
         found = _labels_below(reader, store_id, bottom, INDEX if path else kind)
-    keep_labels(known, [(store_id, each) for each in (*path, bottom)], found)
+        path.append(bottom)
+    if path:  # Otherwise they are kept already, and would count twice towards the limit.
+        keep_labels(known, [(store_id, each) for each in path], found)
     return dict(found)
 
 

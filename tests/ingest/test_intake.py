@@ -95,6 +95,17 @@ class Tight:
         return self._writer.write(tight, **how)
 
 
+def tightly(catalogue: Catalogue, tmp_path: Path, **counts: int) -> tuple[Tight, Intake]:
+    """Stores with so many new entries each, offered to an intake whose memory suffices for two new ones in a transaction."""
+    for path, count in zip(stores(catalogue, tmp_path, *counts), counts.values(), strict=True):
+        listed(path, "new", count)
+    writer = Tight(catalogue.writer, 2)
+    intake = Intake(cast("Writer", writer), AT_ONCE, catalogue.lines.append)
+    for name in counts:
+        intake.offer(known(catalogue, name))
+    return writer, intake
+
+
 def listed(path: str, seed: str, count: int = 1) -> None:
     """An index.json of so many entries, which changes if the seed does."""
     entries = [writers.name_entry(writers.fake_descriptor(f"{seed}{n}"), "tag", "", f"t{n}") for n in range(count)]
@@ -534,14 +545,9 @@ def test_an_archive_that_becomes_something_else_keeps_its_entries(catalogue: Cat
 def test_stores_for_whose_transaction_memory_does_not_suffice_are_written_one_by_one(
     catalogue: Catalogue, tmp_path: Path
 ) -> None:
-    names = "a", "b", "c"
-    for path in stores(catalogue, tmp_path, *names):
-        listed(path, "new", 3)
-    intake = Intake(cast("Writer", Tight(catalogue.writer, 2)), AT_ONCE, catalogue.lines.append)
-    for name in names:
-        intake.offer(known(catalogue, name))
+    _, intake = tightly(catalogue, tmp_path, a=3, b=3, c=3)
     intake.commit()
-    assert [entries(catalogue, name) for name in names] == [3, 3, 3]
+    assert [entries(catalogue, name) for name in "abc"] == [3, 3, 3]
     assert (intake.done, intake.changed, intake.waiting) == (3, 3, [])
 
 
@@ -549,42 +555,30 @@ def test_a_small_list_for_which_memory_does_not_suffice_is_read_later_and_others
     catalogue: Catalogue, tmp_path: Path
 ) -> None:
     """A store with a small file is not to blame, so the process has run out of memory."""
-    names = "a", "b", "c"
-    for path, count in zip(stores(catalogue, tmp_path, *names), (2, 9, 2), strict=True):
-        listed(path, "new", count)
-    writer = Tight(catalogue.writer, 2)
-    intake = Intake(cast("Writer", writer), AT_ONCE, catalogue.lines.append)
-    for name in names:
-        intake.offer(known(catalogue, name))
+    writer, intake = tightly(catalogue, tmp_path, a=2, b=9, c=2)
     with pytest.raises(Exhausted):
         intake.commit()
-    assert [entries(catalogue, name) for name in names] == [2, 1, 2]
+    assert [entries(catalogue, name) for name in "abc"] == [2, 1, 2]
     assert [each.name for each in intake.waiting] == ["b"]
     writer.most = 100
     wait_until_due(intake)
     intake.look_again()
-    assert [entries(catalogue, name) for name in names] == [2, 9, 2]
+    assert [entries(catalogue, name) for name in "abc"] == [2, 9, 2]
     assert (intake.done, intake.waiting) == (3, [])
 
 
 def test_no_store_is_forgotten_if_the_catalog_is_locked_meanwhile(catalogue: Catalogue, tmp_path: Path) -> None:
     """They are written one by one, because memory does not suffice for all, and another process writes after the first."""
-    names = "a", "b", "c"
-    for path in stores(catalogue, tmp_path, *names):
-        listed(path, "new", 3)
-    writer = Tight(catalogue.writer, 2)
+    writer, intake = tightly(catalogue, tmp_path, a=3, b=3, c=3)
     writer.locked_after = 1
-    intake = Intake(cast("Writer", writer), AT_ONCE, catalogue.lines.append)
-    for name in names:
-        intake.offer(known(catalogue, name))
     with pytest.raises(CatalogLocked):
         intake.commit()
-    assert [entries(catalogue, name) for name in names] == [3, 1, 1]
+    assert [entries(catalogue, name) for name in "abc"] == [3, 1, 1]
     assert {each.name for each in intake.waiting} == {"b", "c"}
     writer.locked_after = 3
     wait_until_due(intake)
     intake.look_again()
-    assert [entries(catalogue, name) for name in names] == [3, 3, 3]
+    assert [entries(catalogue, name) for name in "abc"] == [3, 3, 3]
     assert (intake.done, intake.waiting) == (3, [])
 
 
